@@ -1,0 +1,217 @@
+//! `.github/titan.yml`: what a repository's base branch allows, validated.
+//!
+//! Pure: takes the file's text and gives a [`Policy`] or every [`Diagnostic`] found. Where the file comes from (always
+//! the base branch at a recorded commit) is the worker's business.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::command::CommandName;
+use super::ids::{Environment, ProjectName, ServiceId};
+
+/// Where the policy lives in a repository.
+pub const POLICY_PATH: &str = ".github/titan.yml";
+
+/// A validated policy. Every default is filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// SHA-256 of the file's bytes, hexadecimal; stored with every run.
+    pub hash: String,
+    /// Which files a change may touch.
+    pub paths: PathPolicy,
+    /// How the change is built.
+    pub build: Build,
+    /// What can be deployed, by name. May be empty: then only `propose` can run.
+    pub projects: BTreeMap<ProjectName, Project>,
+    /// The role that each run command needs.
+    pub permissions: BTreeMap<CommandName, Role>,
+    /// How many approving reviews promote needs; 0 means none.
+    pub approvals: u32,
+    /// How promote merges.
+    pub merge: MergeMethod,
+}
+
+/// Path rules in gitignore syntax, in the order of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PathPolicy {
+    /// A change that touches one of these is refused.
+    pub protected: Vec<String>,
+    /// When present, a change outside of these is refused.
+    pub allowed: Option<Vec<String>>,
+}
+
+/// The build of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// Commands, each one line of shell-free words; `None`: found from the lock file in the checkout.
+    pub run: Option<Vec<String>>,
+    /// The limit for all commands together. Default 15 minutes, 1 second to 2 hours.
+    pub timeout: Duration,
+}
+
+/// One deployable thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// gitignore patterns of the files that concern it; `/` means all.
+    pub paths: Vec<String>,
+    /// Where a change is tried.
+    pub canary: Option<Target>,
+    /// What the users see.
+    pub production: Option<Target>,
+    /// How long a new version is watched, default 5 minutes, 1 second to 24 hours.
+    pub bake: Duration,
+}
+
+impl Project {
+    /// The target of an environment, when the policy has one.
+    pub fn target(&self, environment: Environment) -> Option<&Target> {
+        match environment {
+            Environment::Canary => self.canary.as_ref(),
+            Environment::Production => self.production.as_ref(),
+        }
+    }
+}
+
+/// One running service and how to deploy to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// How a commit gets there.
+    pub deploy: DeployVia,
+    /// The service's address, `http` or `https`.
+    pub url: Url,
+    /// The path that answers 2xx when healthy, default `/`.
+    pub health: String,
+    /// Where the service says which commit it runs.
+    pub identity: Option<Identity>,
+}
+
+/// How a commit is put on a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeployVia {
+    /// Through Render's API.
+    Render(ServiceId),
+    /// Through the deploy hook of this name (`RENDER_DEPLOY_HOOK_<NAME>`).
+    Hook(String),
+}
+
+/// Where a service answers with its commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Identity {
+    /// A JSON document at `path`; `json` is a dot-separated path to the commit.
+    Json {
+        /// Path of the document, begins with `/`.
+        path: String,
+        /// Dot-separated keys, e.g. `build.commit`.
+        json: String,
+    },
+    /// A response header of the health path.
+    Header {
+        /// The header's name, lower-case.
+        header: String,
+    },
+}
+
+/// GitHub's repository roles, lowest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// No access at all.
+    None,
+    /// May read.
+    Read,
+    /// May manage issues.
+    Triage,
+    /// May push.
+    Write,
+    /// May manage the repository without the sensitive parts.
+    Maintain,
+    /// May do everything.
+    Admin,
+}
+
+impl Role {
+    /// GitHub's own word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Read => "read",
+            Self::Triage => "triage",
+            Self::Write => "write",
+            Self::Maintain => "maintain",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// GitHub's merge methods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MergeMethod {
+    /// A merge commit.
+    Merge,
+    /// One new commit.
+    Squash,
+    /// The commits again on top of the base.
+    Rebase,
+}
+
+impl MergeMethod {
+    /// The word in GitHub's API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Merge => "merge",
+            Self::Squash => "squash",
+            Self::Rebase => "rebase",
+        }
+    }
+}
+
+/// One mistake in a policy file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// 1-based line, 1 when the place is unknown.
+    pub line: usize,
+    /// 1-based column, 1 when the place is unknown.
+    pub column: usize,
+    /// What is wrong, one sentence in the file's own terms.
+    pub message: String,
+    /// What to write instead, when that can be told.
+    pub suggestion: Option<String>,
+}
+
+impl Policy {
+    /// Reads and validates the file's text.
+    ///
+    /// # Errors
+    /// Every mistake that was found, at least one, in the order of the file.
+    pub fn parse(_text: &str) -> Result<Self, Vec<Diagnostic>> {
+        todo!()
+    }
+
+    /// The role that a command needs: the policy's for run commands, fixed for the others.
+    pub fn needed_role(&self, command: CommandName) -> Role {
+        self.permissions.get(&command).copied().unwrap_or(default_role(command))
+    }
+}
+
+/// The role a command needs when no policy says otherwise.
+pub fn default_role(command: CommandName) -> Role {
+    match command {
+        CommandName::Status | CommandName::Help => Role::Read,
+        CommandName::Propose | CommandName::Canary | CommandName::Rollback => Role::Write,
+        CommandName::Lock | CommandName::Unlock | CommandName::Cancel | CommandName::Halt => Role::Write,
+        CommandName::Promote => Role::Maintain,
+        CommandName::Arm | CommandName::Disarm | CommandName::Resume => Role::Admin,
+    }
+}

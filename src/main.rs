@@ -1,0 +1,3 @@
+//! The program: subcommands and exit codes, nothing else.
+
+fn main() {}

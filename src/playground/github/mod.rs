@@ -1,0 +1,1 @@
+//! A GitHub that speaks the real REST API over HTTP.

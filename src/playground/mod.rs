@@ -1,0 +1,4 @@
+//! A GitHub and a Render that run on this machine, for trying Titan and for its tests.
+
+pub mod github;
+pub mod render;

@@ -1,0 +1,1 @@
+//! A Render: API, deploy hooks and services that are really replaced.

@@ -1,0 +1,1 @@
+//! Titan driven from outside over HTTP: one file a story.
