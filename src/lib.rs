@@ -16,4 +16,6 @@ pub mod probe;
 pub mod render;
 pub mod sandbox;
 
+pub mod store;
+
 pub mod playground;
