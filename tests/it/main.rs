@@ -1,1 +1,4 @@
 //! Titan driven from outside over HTTP: one file a story.
+
+mod postgres;
+mod support;
