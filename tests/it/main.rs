@@ -1,4 +1,3 @@
 //! Titan driven from outside over HTTP: one file a story.
 
-mod postgres;
-mod support;
+mod render_sim;

@@ -1,5 +1,0 @@
-//! Rebuilds when a migration is added, because they are built in.
-
-fn main() {
-    println!("cargo:rerun-if-changed=migrations");
-}

@@ -1,3 +1,0 @@
-//! What several stories need.
-
-pub mod database;
