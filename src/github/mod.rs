@@ -10,7 +10,35 @@ pub mod git_data;
 pub mod reads;
 pub mod webhook;
 
+mod call;
+mod status;
+mod wire;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::USER_AGENT;
+use http::{HeaderName, HeaderValue};
+use http_body_util::BodyExt;
+use octocrab::service::middleware::extra_headers::ExtraHeadersLayer;
+use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use url::Url;
+
 use crate::domain::ids::{InstallationId, RepoName};
+use call::{Call, Sender};
+
+/// The version of GitHub's REST API that every request names.
+pub const API_VERSION: &str = "2022-11-28";
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long GitHub may be silent within an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a whole exchange may take.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// What went wrong, named by what the caller does about it.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +72,7 @@ pub enum GitHubError {
 /// The permissions a token is narrowed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Facts for a decision: contents, pull requests, checks, statuses, metadata; all read.
+    /// Facts for a decision: contents, pull requests, issues (their comments), checks, statuses, metadata; all read.
     Read,
     /// `contents: read`, for git.
     Checkout,
@@ -61,4 +89,167 @@ pub struct RepoRef {
     pub installation: InstallationId,
     /// `owner/name`.
     pub name: RepoName,
+}
+
+/// How to reach GitHub and who Titan is there.
+pub struct GitHubSettings {
+    /// The REST API, e.g. `https://api.github.com` or `https://ghe.example.com/api/v3`.
+    pub api_url: Url,
+    /// Where git and people go, e.g. `https://github.com`.
+    pub git_url: Url,
+    /// The App's id or client id.
+    pub app_id: String,
+    /// The App's RSA key in PEM form.
+    pub private_key_pem: SecretString,
+}
+
+/// Who the App is at GitHub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppIdentity {
+    /// The App's number; what `performed_via_github_app.id` and a check run's `app.id` carry.
+    pub id: i64,
+    /// The App's name in URLs.
+    pub slug: String,
+}
+
+impl AppIdentity {
+    /// The login under which the App comments: `<slug>[bot]`.
+    pub fn bot_login(&self) -> String {
+        format!("{}[bot]", self.slug)
+    }
+}
+
+/// The connection to GitHub. Cheap to clone; all clones share connections and tokens.
+#[derive(Clone)]
+pub struct GitHub {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    http: Octocrab,
+    api_url: Url,
+    git_url: Url,
+    app_id: String,
+    key: jsonwebtoken::EncodingKey,
+    identity: tokio::sync::OnceCell<AppIdentity>,
+    tokens: auth::TokenCache,
+}
+
+impl fmt::Debug for GitHub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GitHub({})", self.inner.api_url)
+    }
+}
+
+/// What can be said to GitHub about one repository. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct RepoClient {
+    github: GitHub,
+    repo: RepoRef,
+}
+
+impl GitHub {
+    /// Checks the key and builds the client; makes no call. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// `Unauthorized` when the key is not an RSA key in PEM form, `Invalid` when the HTTP client cannot be built.
+    pub fn new(settings: &GitHubSettings) -> Result<Self, GitHubError> {
+        let key = jsonwebtoken::EncodingKey::from_rsa_pem(settings.private_key_pem.expose_secret().as_bytes())
+            .map_err(|_| {
+                GitHubError::Unauthorized(
+                    "the App's private key is not an RSA key in PEM form; generate one on the App's page".to_owned(),
+                )
+            })?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                http: http_client()?,
+                api_url: settings.api_url.clone(),
+                git_url: settings.git_url.clone(),
+                app_id: settings.app_id.clone(),
+                key,
+                identity: tokio::sync::OnceCell::new(),
+                tokens: auth::TokenCache::default(),
+            }),
+        })
+    }
+
+    /// A client for one repository; makes no call.
+    pub fn repo(&self, repo: &RepoRef) -> RepoClient {
+        RepoClient { github: self.clone(), repo: repo.clone() }
+    }
+
+    /// Who the App is. Asked once, then remembered.
+    ///
+    /// # Errors
+    /// `Unauthorized` when GitHub does not accept the App's key.
+    pub async fn app(&self) -> Result<AppIdentity, GitHubError> {
+        #[derive(Deserialize)]
+        struct Wire {
+            id: i64,
+            #[serde(default)]
+            slug: Option<String>,
+            #[serde(default)]
+            name: Option<String>,
+        }
+        let ask = || async {
+            let app: Wire = self.send(&Call::get("/app"), Sender::App).await?.json()?;
+            // `slug` is optional in GitHub's schema; GitHub makes it from the name.
+            let from_name = || app.name.unwrap_or_default().to_lowercase().replace(' ', "-");
+            Ok(AppIdentity { id: app.id, slug: app.slug.unwrap_or_else(from_name) })
+        };
+        self.inner.identity.get_or_try_init(ask).await.cloned()
+    }
+
+    /// The installation through which a repository is reached.
+    ///
+    /// # Errors
+    /// `NotFound` when the App is not installed there.
+    pub async fn installation_of(&self, repo: &RepoName) -> Result<InstallationId, GitHubError> {
+        let call = Call::get(format!("/repos/{}/{}/installation", repo.owner(), repo.name()));
+        let found: wire::Id = self.send(&call, Sender::App).await?.json()?;
+        Ok(InstallationId(found.id))
+    }
+}
+
+impl RepoClient {
+    /// The repository that is spoken about.
+    pub fn repo(&self) -> &RepoRef {
+        &self.repo
+    }
+}
+
+/// Octocrab over one reqwest client. Octocrab's own connector would send a second user agent, turn a redirected POST
+/// into a GET and repeat writes; here redirects and repeats are decided in `call`, where the method is known.
+fn http_client() -> Result<Octocrab, GitHubError> {
+    let client = reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .timeout(TOTAL_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        // The environment is read in one place, the configuration, and that has no proxy.
+        .no_proxy()
+        .build()
+        .map_err(|e| GitHubError::Invalid(format!("the HTTP client for GitHub cannot be built: {e}")))?;
+    let service = tower::service_fn(move |request: http::Request<OctoBody>| {
+        let client = client.clone();
+        async move {
+            let (parts, body) = request.into_parts();
+            let body: Bytes = body.collect().await?.to_bytes();
+            let request = reqwest::Request::try_from(http::Request::from_parts(parts, body))?;
+            Ok::<_, tower::BoxError>(http::Response::<reqwest::Body>::from(client.execute(request).await?))
+        }
+    });
+    let headers = vec![
+        (USER_AGENT, HeaderValue::from_static("titan")),
+        (HeaderName::from_static("x-github-api-version"), HeaderValue::from_static(API_VERSION)),
+    ];
+    let built = OctocrabBuilder::new_empty()
+        .with_service(service)
+        .with_layer(&ExtraHeadersLayer::new(Arc::new(headers)))
+        .with_auth(AuthState::None)
+        .build();
+    match built {
+        Ok(http) => Ok(http),
+        Err(never) => match never {},
+    }
 }

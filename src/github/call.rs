@@ -1,0 +1,348 @@
+//! One request to GitHub and its answer: building, sending, repeating reads, following pages.
+//!
+//! Knows HTTP and nothing of what is said. A write goes out once, except that a 401 (GitHub did nothing) is answered
+//! with a fresh token. Never puts a token or a request body into an error or a log line.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION};
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::{Access, GitHub, GitHubError, RepoClient, RepoRef, status};
+
+/// GitHub's own JSON.
+const ACCEPT_JSON: &str = "application/vnd.github+json";
+/// A file's bytes instead of JSON.
+const ACCEPT_RAW: &str = "application/vnd.github.raw+json";
+/// The largest answer that is read, above GitHub's own limit of 100 MB for a file.
+const ANSWER_BYTES: usize = 110 << 20;
+/// The largest page that GitHub gives.
+pub(super) const PAGE_SIZE: usize = 100;
+/// Pages after which a list is taken for endless: 10 000 entries.
+const PAGE_LIMIT: usize = 100;
+/// How long to wait before a read is sent again after a transient failure.
+const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
+/// Redirects that are followed before the answer is taken for a loop.
+const REDIRECT_LIMIT: usize = 3;
+
+/// In whose name a request is sent.
+#[derive(Clone, Copy)]
+pub(super) enum Sender<'a> {
+    /// The App itself, with its JWT.
+    App,
+    /// The installation, with a token narrowed to one repository and this access.
+    Repo(&'a RepoRef, Access),
+}
+
+/// A request before it has a token.
+#[derive(Clone)]
+pub(super) struct Call {
+    method: Method,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    body: Option<Bytes>,
+    accept: &'static str,
+}
+
+impl Call {
+    /// A read. `path` begins with `/` and is already encoded.
+    pub(super) fn get(path: impl Into<String>) -> Self {
+        Self { method: Method::GET, path: path.into(), query: Vec::new(), body: None, accept: ACCEPT_JSON }
+    }
+
+    /// A write with a JSON body.
+    pub(super) fn write(method: Method, path: impl Into<String>, body: &impl Serialize) -> Result<Self, GitHubError> {
+        let path = path.into();
+        let body = serde_json::to_vec(body)
+            .map_err(|e| GitHubError::Invalid(format!("{method} {path}: the request cannot be written: {e}")))?;
+        Ok(Self { method, path, query: Vec::new(), body: Some(body.into()), accept: ACCEPT_JSON })
+    }
+
+    /// With one more query parameter.
+    pub(super) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    /// Asking for a file's bytes.
+    pub(super) fn raw(mut self) -> Self {
+        self.accept = ACCEPT_RAW;
+        self
+    }
+
+    /// Method and path, as errors and log lines name the request.
+    pub(super) fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    fn url(&self, api: &Url) -> Url {
+        let mut url = api.clone();
+        url.set_path(&format!("{}{}", api.path().trim_end_matches('/'), self.path));
+        let query: Vec<String> = self.query.iter().map(|(k, v)| format!("{k}={}", encode(v))).collect();
+        url.set_query(if query.is_empty() { None } else { Some(query.join("&")) }.as_deref());
+        url
+    }
+}
+
+/// An answer with its whole body.
+pub(super) struct Answer {
+    name: String,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Answer {
+    /// Reads the JSON body.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, GitHubError> {
+        serde_json::from_slice(&self.body).map_err(|e| self.unexpected(&format!("the body cannot be read: {e}")))
+    }
+
+    /// An answer that makes no sense, named by its request.
+    pub(super) fn unexpected(&self, why: &str) -> GitHubError {
+        GitHubError::Unexpected(format!("{}: {why}", self.name))
+    }
+
+    /// The answer when it is a success, else the error that its status stands for.
+    pub(super) fn checked(self) -> Result<Self, GitHubError> {
+        match status::problem(&self.name, self.status, &self.headers, &self.body, crate::clock::now()) {
+            None => Ok(self),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// GitHub's sentence about an answer that is not a success.
+    pub(super) fn message(&self) -> String {
+        status::message(&self.body)
+    }
+
+    /// Whether the `Link` header names a next page; `None` without such a header.
+    fn has_next(&self) -> Option<bool> {
+        let link = self.headers.get(LINK)?.to_str().ok()?;
+        Some(link.split(',').any(|part| part.contains("rel=\"next\"") || part.contains("rel=next")))
+    }
+}
+
+/// A list read page by page.
+pub(super) struct Listed<T> {
+    pub(super) items: Vec<T>,
+    /// False when the reading stopped at the page limit.
+    pub(super) complete: bool,
+}
+
+impl GitHub {
+    /// Sends and gives only successful answers. Reads are repeated on transient failures, writes never.
+    pub(super) async fn send(&self, call: &Call, sender: Sender<'_>) -> Result<Answer, GitHubError> {
+        let mut pauses = PAUSES.iter().filter(|_| call.method == Method::GET);
+        loop {
+            let result = self.send_authorized(call, sender).await.and_then(Answer::checked);
+            match (result, pauses.next()) {
+                (Err(GitHubError::Transient(why)), Some(pause)) => {
+                    tracing::debug!(why, "a read is sent again");
+                    tokio::time::sleep(*pause).await;
+                }
+                (result, _) => return result,
+            }
+        }
+    }
+
+    /// Adds the token. A 401 means that GitHub did nothing, so a fresh token is tried once, for writes too.
+    async fn send_authorized(&self, call: &Call, sender: Sender<'_>) -> Result<Answer, GitHubError> {
+        let token = self.bearer(sender).await?;
+        let mut answer = self.exchange(call, &token).await?;
+        if let (StatusCode::UNAUTHORIZED, Sender::Repo(repo, access)) = (answer.status, sender) {
+            self.forget_token(repo, access, &token).await;
+            let token = self.bearer(sender).await?;
+            answer = self.exchange(call, &token).await?;
+        }
+        Ok(answer)
+    }
+
+    async fn bearer(&self, sender: Sender<'_>) -> Result<SecretString, GitHubError> {
+        match sender {
+            Sender::App => self.app_jwt(),
+            Sender::Repo(repo, access) => self.installation_token(repo, access).await,
+        }
+    }
+
+    /// One exchange, with redirects to the same origin followed unchanged: a renamed repository answers with them.
+    async fn exchange(&self, call: &Call, token: &SecretString) -> Result<Answer, GitHubError> {
+        let mut url = call.url(&self.inner.api_url);
+        for _ in 0..=REDIRECT_LIMIT {
+            let answer = self.exchange_at(call, &url, token).await?;
+            if !matches!(answer.status.as_u16(), 301 | 302 | 307 | 308) {
+                return Ok(answer);
+            }
+            url = answer
+                .headers
+                .get(LOCATION)
+                .and_then(|to| to.to_str().ok())
+                .and_then(|to| url.join(to).ok())
+                .filter(|to| to.origin() == self.inner.api_url.origin())
+                .ok_or_else(|| answer.unexpected("GitHub redirects to another host, where the token must not go"))?;
+        }
+        Err(GitHubError::Unexpected(format!("{}: more than {REDIRECT_LIMIT} redirects", call.name())))
+    }
+
+    async fn exchange_at(&self, call: &Call, url: &Url, token: &SecretString) -> Result<Answer, GitHubError> {
+        let transient = |why: String| GitHubError::Transient(format!("{}: {why}", call.name()));
+        let invalid = |why: &str| GitHubError::Invalid(format!("{}: {why}", call.name()));
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
+            .map_err(|_| invalid("the token has characters that a header cannot carry"))?;
+        bearer.set_sensitive(true);
+        let mut request = http::Request::builder()
+            .method(call.method.clone())
+            .uri(url.as_str())
+            .header(ACCEPT, call.accept)
+            .header(AUTHORIZATION, bearer);
+        if call.body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let request = request
+            .body(call.body.clone().unwrap_or_default())
+            .map_err(|_| invalid("the address cannot be written as a URL"))?;
+        let response = self.inner.http.execute(request).await.map_err(|e| transient(root_cause(&e)))?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES)
+            .collect()
+            .await
+            .map_err(|e| transient(format!("the answer broke off: {}", root_cause(e.as_ref()))))?
+            .to_bytes();
+        Ok(Answer { name: call.name(), status: parts.status, headers: parts.headers, body })
+    }
+}
+
+impl RepoClient {
+    /// `/repos/owner/name` and the rest, which begins with `/` and is already encoded.
+    pub(super) fn path(&self, rest: &str) -> String {
+        format!("/repos/{}/{}{rest}", self.repo.name.owner(), self.repo.name.name())
+    }
+
+    /// Sends in the installation's name.
+    pub(super) async fn send(&self, access: Access, call: &Call) -> Result<Answer, GitHubError> {
+        self.github.send(call, Sender::Repo(&self.repo, access)).await
+    }
+
+    /// Sends once in the installation's name and gives the answer whatever its status.
+    pub(super) async fn answer(&self, access: Access, call: &Call) -> Result<Answer, GitHubError> {
+        self.github.send_authorized(call, Sender::Repo(&self.repo, access)).await
+    }
+
+    /// Reads one JSON object.
+    pub(super) async fn read<T: DeserializeOwned>(&self, access: Access, rest: &str) -> Result<T, GitHubError> {
+        self.send(access, &Call::get(self.path(rest))).await?.json()
+    }
+
+    /// Writes a JSON body and reads one JSON object.
+    pub(super) async fn write<T: DeserializeOwned>(
+        &self,
+        access: Access,
+        method: Method,
+        rest: &str,
+        body: &impl Serialize,
+    ) -> Result<T, GitHubError> {
+        self.send(access, &Call::write(method, self.path(rest), body)?).await?.json()
+    }
+
+    /// Reads pages of 100 until there is none, or up to `page_limit` pages. `items` takes a page's entries out.
+    pub(super) async fn list_up_to<W: DeserializeOwned, T>(
+        &self,
+        access: Access,
+        call: Call,
+        page_limit: usize,
+        items: impl Fn(W) -> Vec<T>,
+    ) -> Result<Listed<T>, GitHubError> {
+        let mut all = Vec::new();
+        for page in 1..=page_limit {
+            let call = call.clone().query("per_page", PAGE_SIZE.to_string()).query("page", page.to_string());
+            let answer = self.send(access, &call).await?;
+            let found = items(answer.json()?);
+            let count = found.len();
+            all.extend(found);
+            // Without a Link header only a page that is not full is surely the last one.
+            if count == 0 || !answer.has_next().unwrap_or(count >= PAGE_SIZE) {
+                return Ok(Listed { items: all, complete: true });
+            }
+        }
+        Ok(Listed { items: all, complete: false })
+    }
+
+    /// Reads every page; a list that does not end is an error, because part of a list must not pass for the whole.
+    pub(super) async fn list_all<W: DeserializeOwned, T>(
+        &self,
+        access: Access,
+        call: Call,
+        items: impl Fn(W) -> Vec<T>,
+    ) -> Result<Vec<T>, GitHubError> {
+        let name = call.name();
+        let listed = self.list_up_to(access, call, PAGE_LIMIT, items).await?;
+        if listed.complete {
+            Ok(listed.items)
+        } else {
+            Err(GitHubError::Unexpected(format!("{name}: the list goes on after {PAGE_LIMIT} pages of {PAGE_SIZE}")))
+        }
+    }
+}
+
+/// Percent-encodes everything but unreserved characters, for one path segment or one query value.
+pub(super) fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// Encodes the segments of a path of several; `None` when one is empty or a dot segment, which a URL would swallow.
+pub(super) fn encode_segments(path: &str) -> Option<String> {
+    let segments: Vec<&str> = path.split('/').collect();
+    let odd = segments.iter().any(|s| matches!(*s, "" | "." | ".."));
+    (!odd).then(|| segments.into_iter().map(encode).collect::<Vec<_>>().join("/"))
+}
+
+/// The last error of the chain: the ones above repeat the URL and add nothing a person can use.
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_may_have_a_path() {
+        let call = Call::get("/repos/acme/shop/pulls/7").query("since", "2026-01-01T00:00:00Z").query("x", "a b&c");
+        for (base, expected) in [
+            ("https://api.github.com", "https://api.github.com/repos/acme/shop/pulls/7"),
+            ("https://api.github.com/", "https://api.github.com/repos/acme/shop/pulls/7"),
+            ("https://ghe.example.com/api/v3", "https://ghe.example.com/api/v3/repos/acme/shop/pulls/7"),
+            ("http://127.0.0.1:3000/api/v3/", "http://127.0.0.1:3000/api/v3/repos/acme/shop/pulls/7"),
+        ] {
+            let url = call.url(&Url::parse(base).expect("a base URL"));
+            assert_eq!(url.as_str(), format!("{expected}?since=2026-01-01T00%3A00%3A00Z&x=a%20b%26c"));
+        }
+    }
+
+    #[test]
+    fn segments_cannot_leave_their_place() {
+        assert_eq!(encode_segments(".github/titan.yml").as_deref(), Some(".github/titan.yml"));
+        assert_eq!(encode_segments("a b/ü?#%2e").as_deref(), Some("a%20b/%C3%BC%3F%23%252e"));
+        for bad in ["", "/a", "a/", "a//b", "../a", "a/./b"] {
+            assert_eq!(encode_segments(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What people are and have said: roles, reviews, comments.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Deserialize;
+
+use crate::domain::ids::{CommitSha, PrNumber};
+use crate::domain::policy::Role;
+use crate::github::call::{Call, encode};
+use crate::github::wire::{Id, User, or_default, who};
+use crate::github::{Access, GitHubError, RepoClient};
+
+/// One review of a pull request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// The reviewer; `ghost` for a deleted account.
+    pub login: String,
+    /// Whether a program reviewed.
+    pub is_bot: bool,
+    /// What it says.
+    pub state: ReviewState,
+    /// The commit that was reviewed.
+    pub commit: Option<CommitSha>,
+    /// When; `None` while it is not submitted.
+    pub submitted_at: Option<DateTime<Utc>>,
+}
+
+/// GitHub's word for a review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReviewState {
+    /// Approves.
+    Approved,
+    /// Asks for changes.
+    ChangesRequested,
+    /// Was taken back by someone.
+    Dismissed,
+    /// Only comments.
+    Commented,
+    /// Not submitted yet.
+    Pending,
+    /// A word that this version does not know.
+    Other,
+}
+
+impl ReviewState {
+    fn from_word(word: &str) -> Self {
+        match word.to_ascii_uppercase().as_str() {
+            "APPROVED" => Self::Approved,
+            "CHANGES_REQUESTED" => Self::ChangesRequested,
+            "DISMISSED" => Self::Dismissed,
+            "COMMENTED" => Self::Commented,
+            "PENDING" => Self::Pending,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// One comment in a pull request's conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommentFact {
+    /// Its number, unique on the whole of GitHub.
+    pub id: i64,
+    /// The author; `ghost` for a deleted account.
+    pub login: String,
+    /// Whether a program wrote it.
+    pub is_bot: bool,
+    /// The App through which it was written, also in a person's name.
+    pub app_id: Option<i64>,
+    /// Markdown as written.
+    pub body: String,
+    /// When it was written.
+    pub created_at: DateTime<Utc>,
+    /// When it was last edited; `created_at` when never.
+    pub updated_at: DateTime<Utc>,
+}
+
+#[derive(Deserialize)]
+struct ReviewWire {
+    #[serde(default)]
+    user: Option<User>,
+    #[serde(default, deserialize_with = "or_default")]
+    state: String,
+    #[serde(default)]
+    commit_id: Option<String>,
+    #[serde(default)]
+    submitted_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Deserialize)]
+struct CommentWire {
+    id: i64,
+    #[serde(default)]
+    user: Option<User>,
+    #[serde(default)]
+    performed_via_github_app: Option<Id>,
+    #[serde(default, deserialize_with = "or_default")]
+    body: String,
+    created_at: DateTime<Utc>,
+    #[serde(default)]
+    updated_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Deserialize, Default)]
+struct PermissionWire {
+    #[serde(default, deserialize_with = "or_default")]
+    permission: String,
+    #[serde(default, deserialize_with = "or_default")]
+    role_name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    user: PermissionUserWire,
+}
+
+#[derive(Deserialize, Default)]
+struct PermissionUserWire {
+    #[serde(default)]
+    permissions: Option<FlagsWire>,
+}
+
+#[derive(Deserialize)]
+struct FlagsWire {
+    #[serde(default, deserialize_with = "or_default")]
+    admin: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    maintain: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    push: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    triage: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    pull: bool,
+}
+
+/// The role that a word stands for; `None` for a custom role's name.
+fn role_from_word(word: &str) -> Option<Role> {
+    match word {
+        "none" => Some(Role::None),
+        "read" => Some(Role::Read),
+        "triage" => Some(Role::Triage),
+        "write" => Some(Role::Write),
+        "maintain" => Some(Role::Maintain),
+        "admin" => Some(Role::Admin),
+        _ => None,
+    }
+}
+
+impl PermissionWire {
+    /// `role_name` when it is one of GitHub's own, else the flags, else `permission` (which knows no triage and no
+    /// maintain). A custom role counts as the base role that its flags show.
+    fn role(&self) -> Role {
+        let from_flags = || {
+            let flags = self.user.permissions.as_ref()?;
+            let role = match flags {
+                FlagsWire { admin: true, .. } => Role::Admin,
+                FlagsWire { maintain: true, .. } => Role::Maintain,
+                FlagsWire { push: true, .. } => Role::Write,
+                FlagsWire { triage: true, .. } => Role::Triage,
+                FlagsWire { pull: true, .. } => Role::Read,
+                _ => Role::None,
+            };
+            Some(role)
+        };
+        role_from_word(&self.role_name)
+            .or_else(from_flags)
+            .or_else(|| role_from_word(&self.permission))
+            .unwrap_or(Role::None)
+    }
+}
+
+impl From<CommentWire> for CommentFact {
+    fn from(wire: CommentWire) -> Self {
+        let (login, is_bot) = who(wire.user);
+        Self {
+            id: wire.id,
+            login,
+            is_bot,
+            app_id: wire.performed_via_github_app.map(|app| app.id),
+            body: wire.body,
+            created_at: wire.created_at,
+            updated_at: wire.updated_at.unwrap_or(wire.created_at),
+        }
+    }
+}
+
+impl RepoClient {
+    /// The role a person has in the repository now. Someone whom GitHub does not know there has [`Role::None`].
+    ///
+    /// # Errors
+    /// Only when GitHub could not be asked.
+    pub async fn get_role(&self, login: &str) -> Result<Role, GitHubError> {
+        if matches!(login, "" | "." | "..") {
+            return Ok(Role::None);
+        }
+        let found = self.read(Access::Read, &format!("/collaborators/{}/permission", encode(login))).await;
+        match found {
+            Ok(wire) => Ok(PermissionWire::role(&wire)),
+            Err(GitHubError::NotFound(_)) => Ok(Role::None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every review, oldest first; one person may have several.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such pull request.
+    pub async fn list_reviews(&self, number: PrNumber) -> Result<Vec<Review>, GitHubError> {
+        let call = Call::get(self.path(&format!("/pulls/{}/reviews", number.0)));
+        self.list_all(Access::Read, call, |page: Vec<ReviewWire>| {
+            page.into_iter()
+                .map(|review| {
+                    let (login, is_bot) = who(review.user);
+                    Review {
+                        login,
+                        is_bot,
+                        state: ReviewState::from_word(&review.state),
+                        commit: review.commit_id.and_then(|sha| sha.parse().ok()),
+                        submitted_at: review.submitted_at,
+                    }
+                })
+                .collect()
+        })
+        .await
+    }
+
+    /// The comments of a pull request's conversation, oldest first; with `since`, those written or edited from then on.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such pull request.
+    pub async fn list_comments_since(
+        &self,
+        number: PrNumber,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<Vec<CommentFact>, GitHubError> {
+        let mut call = Call::get(self.path(&format!("/issues/{}/comments", number.0)));
+        if let Some(since) = since {
+            call = call.query("since", since.to_rfc3339_opts(SecondsFormat::Secs, true));
+        }
+        self.list_all(Access::Read, call, |page: Vec<CommentWire>| page.into_iter().map(CommentFact::from).collect())
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_found_in_whatever_github_says() {
+        let role = |json: serde_json::Value| serde_json::from_value::<PermissionWire>(json).expect("an answer").role();
+        let flags = |maintain, push, triage| serde_json::json!({"permissions": {"admin": false, "maintain": maintain, "push": push, "triage": triage, "pull": true}});
+        for (json, expected) in [
+            (serde_json::json!({"permission": "write", "role_name": "maintain"}), Role::Maintain),
+            (serde_json::json!({"permission": "read", "role_name": "triage", "user": null}), Role::Triage),
+            (serde_json::json!({"permission": "admin", "role_name": "admin"}), Role::Admin),
+            (
+                serde_json::json!({"permission": "write", "role_name": "deployer", "user": flags(true, true, true)}),
+                Role::Maintain,
+            ),
+            (
+                serde_json::json!({"permission": "read", "role_name": "", "user": flags(false, false, true)}),
+                Role::Triage,
+            ),
+            (serde_json::json!({"permission": "write", "role_name": "deployer"}), Role::Write),
+            (serde_json::json!({"permission": "write"}), Role::Write),
+            (serde_json::json!({"permission": "none", "role_name": null, "user": {"permissions": null}}), Role::None),
+            (serde_json::json!({"permission": "owner-of-all"}), Role::None),
+            (serde_json::json!({}), Role::None),
+        ] {
+            assert_eq!(role(json.clone()), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_comment_of_a_deleted_account_is_read() {
+        let comment: CommentWire = serde_json::from_value(serde_json::json!(
+            {"id": 1, "user": null, "created_at": "2026-01-01T00:00:00Z", "body": null}
+        ))
+        .expect("a comment");
+        let comment = CommentFact::from(comment);
+        assert_eq!((comment.login.as_str(), comment.is_bot, comment.app_id), ("ghost", false, None));
+        assert_eq!(comment.updated_at, comment.created_at);
+    }
+}

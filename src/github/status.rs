@@ -1,0 +1,194 @@
+//! What a status means: GitHub's answer that is not a success, turned into a [`GitHubError`].
+//!
+//! Pure. Keeps GitHub's own sentence, short and without anything that looks like a token, because it is often the only
+//! hint at what to do ("Resource not accessible by integration").
+
+use chrono::{DateTime, TimeDelta, Utc};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use super::GitHubError;
+use crate::redact::Redactor;
+
+/// How much of GitHub's sentence is kept, in characters.
+const SENTENCE_LIMIT: usize = 300;
+
+/// GitHub's error body; every part may be missing.
+#[derive(Deserialize, Default)]
+struct Body {
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    errors: Option<serde_json::Value>,
+}
+
+/// The error that an answer stands for; `None` for a 2xx. `name` is method and path.
+pub(super) fn problem(
+    name: &str,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    now: DateTime<Utc>,
+) -> Option<GitHubError> {
+    if status.is_success() {
+        return None;
+    }
+    let body: Body = serde_json::from_slice(body).unwrap_or_default();
+    if let Some(retry_at) = retry_at(status, headers, body.message.as_deref().unwrap_or_default(), now) {
+        return Some(GitHubError::RateLimited { retry_at });
+    }
+    let said = sentence(&body);
+    let text = if said.is_empty() { format!("{name}: {status}") } else { format!("{name}: {status}: {said}") };
+    Some(match status.as_u16() {
+        404 | 410 => GitHubError::NotFound(text),
+        405 | 409 => GitHubError::Conflict(text),
+        400 | 422 => GitHubError::Invalid(text),
+        401 | 403 => GitHubError::Unauthorized(text),
+        408 | 500.. => GitHubError::Transient(text),
+        _ => GitHubError::Unexpected(text),
+    })
+}
+
+/// GitHub's sentence in an answer that is not a success; empty when it said nothing.
+pub(super) fn message(body: &[u8]) -> String {
+    sentence(&serde_json::from_slice(body).unwrap_or_default())
+}
+
+/// GitHub's message and the parts of `errors`; empty when it said nothing.
+fn sentence(body: &Body) -> String {
+    let mut parts: Vec<String> = body.message.iter().cloned().collect();
+    for error in body.errors.iter().flat_map(|e| e.as_array().cloned().unwrap_or_else(|| vec![e.clone()])) {
+        let word = |key: &str| error.get(key).and_then(|v| v.as_str()).map(str::to_owned);
+        match (error.as_str(), word("message")) {
+            (Some(text), _) => parts.push(text.to_owned()),
+            (None, Some(text)) => parts.push(text),
+            (None, None) => {
+                parts.extend(word("field").zip(word("code")).map(|(field, code)| format!("{field} {code}")))
+            }
+        }
+    }
+    let text = Redactor::new([]).clean(&parts.join("; "));
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SENTENCE_LIMIT).collect();
+    text.trim().to_owned()
+}
+
+/// When GitHub may be called again, for an answer that is a rate limit.
+///
+/// A limit is a 429, or a 403 with `retry-after`, with `x-ratelimit-remaining: 0` or with "rate limit" in its message
+/// (GitHub's "Rate limits for the REST API", API version 2022-11-28).
+fn retry_at(status: StatusCode, headers: &HeaderMap, message: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
+    let after = text("retry-after");
+    let used_up = text("x-ratelimit-remaining") == Some("0");
+    let said = message.to_ascii_lowercase().contains("rate limit");
+    let limited = match status.as_u16() {
+        429 => true,
+        403 => after.is_some() || used_up || said,
+        _ => false,
+    };
+    if !limited {
+        return None;
+    }
+    let from_after = after.and_then(|value| match value.parse::<u32>() {
+        Ok(seconds) => Some(now + TimeDelta::seconds(i64::from(seconds))),
+        Err(_) => DateTime::parse_from_rfc2822(value).ok().map(|at| at.with_timezone(&Utc)),
+    });
+    // The reset belongs to the primary limit; with calls left it says nothing about a secondary one.
+    let from_reset = || {
+        let seconds = text("x-ratelimit-reset").filter(|_| used_up)?.parse::<i64>().ok()?;
+        DateTime::from_timestamp(seconds, 0)
+    };
+    let at = from_after.or_else(from_reset).unwrap_or(now + TimeDelta::minutes(1));
+    Some(at.clamp(now + TimeDelta::seconds(1), now + TimeDelta::hours(24)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).expect("a time")
+    }
+
+    fn read(status: u16, headers: &[(&'static str, &str)], body: &str) -> Option<GitHubError> {
+        let status = StatusCode::from_u16(status).expect("a status");
+        let headers = headers
+            .iter()
+            .map(|(k, v)| (http::HeaderName::from_static(k), v.parse().expect("a header value")))
+            .collect();
+        problem("GET /x", status, &headers, body.as_bytes(), now())
+    }
+
+    #[test]
+    fn each_status_has_its_meaning() {
+        let kind = |status: u16| match read(status, &[], "{}") {
+            None => "ok",
+            Some(GitHubError::NotFound(_)) => "not found",
+            Some(GitHubError::Conflict(_)) => "conflict",
+            Some(GitHubError::Invalid(_)) => "invalid",
+            Some(GitHubError::Unauthorized(_)) => "unauthorized",
+            Some(GitHubError::RateLimited { .. }) => "limited",
+            Some(GitHubError::Transient(_)) => "transient",
+            Some(GitHubError::Unexpected(_)) => "unexpected",
+        };
+        for (status, expected) in [
+            (200, "ok"),
+            (201, "ok"),
+            (204, "ok"),
+            (304, "unexpected"),
+            (400, "invalid"),
+            (401, "unauthorized"),
+            (403, "unauthorized"),
+            (404, "not found"),
+            (405, "conflict"),
+            (408, "transient"),
+            (409, "conflict"),
+            (410, "not found"),
+            (418, "unexpected"),
+            (422, "invalid"),
+            (429, "limited"),
+            (451, "unexpected"),
+            (500, "transient"),
+            (502, "transient"),
+            (503, "transient"),
+        ] {
+            assert_eq!(kind(status), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_rate_limit_says_until_when() {
+        let seconds = |headers: &[(&'static str, &str)], body: &str, status: u16| match read(status, headers, body) {
+            Some(GitHubError::RateLimited { retry_at }) => Some((retry_at - now()).num_seconds()),
+            _ => None,
+        };
+        let secondary = r#"{"message":"You have exceeded a secondary rate limit"}"#;
+        assert_eq!(seconds(&[("retry-after", "30")], "", 403), Some(30));
+        assert_eq!(seconds(&[("retry-after", "30")], "", 429), Some(30));
+        assert_eq!(seconds(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1800000090")], "", 403), Some(90));
+        assert_eq!(seconds(&[("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "1800000090")], "", 403), None);
+        assert_eq!(seconds(&[("x-ratelimit-remaining", "9")], secondary, 403), Some(60));
+        assert_eq!(seconds(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "12")], "", 403), Some(1));
+        assert_eq!(seconds(&[("retry-after", "soon")], "", 429), Some(60));
+        assert_eq!(seconds(&[("retry-after", "4294967295")], "", 429), Some(86_400));
+        assert_eq!(seconds(&[("retry-after", "30")], "", 404), None);
+    }
+
+    #[test]
+    fn an_error_names_the_request_and_githubs_sentence_but_no_token() {
+        let token = "ghs_0123456789012345678901234567890123456789";
+        let body = format!(
+            r#"{{"message":"Validation Failed {token}","errors":[{{"resource":"X","field":"head","code":"invalid"}},{{"message":"A pull request already exists"}},"odd\nline"]}}"#
+        );
+        let text = read(422, &[], &body).expect("an error").to_string();
+        assert_eq!(
+            text,
+            "refused by GitHub: GET /x: 422 Unprocessable Entity: Validation Failed [redacted]; head invalid; \
+             A pull request already exists; odd line"
+        );
+        assert_eq!(
+            read(502, &[], "<html>").expect("an error").to_string(),
+            "GitHub did not answer properly: GET /x: 502 Bad Gateway"
+        );
+    }
+}
