@@ -12,8 +12,11 @@ pub mod redact;
 
 pub mod checkout;
 pub mod github;
+pub mod postgres;
 pub mod probe;
 pub mod render;
 pub mod sandbox;
+
+pub mod store;
 
 pub mod playground;

@@ -2,6 +2,13 @@
 //! plan, so that every rule can be tested with literals. Re-exports nothing.
 
 pub mod command;
+pub mod gates;
 pub mod ids;
+pub mod markdown;
 pub mod paths;
+pub mod plan;
 pub mod policy;
+pub mod reason;
+pub mod run;
+pub mod snapshot;
+pub mod verdict;

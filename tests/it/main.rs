@@ -1,3 +1,5 @@
 //! Titan driven from outside over HTTP: one file a story.
 
+mod postgres;
 mod render_sim;
+mod support;

@@ -1,0 +1,226 @@
+//! decide(command, snapshot): start a run, refuse with every gate, carry out a control command, or just answer.
+//!
+//! Pure, and the only place where a [`Plan`] can be made: what starts a run has been through here, by type.
+
+use super::command::{Command, CommandName};
+use super::gates::{self, GateResult};
+use super::ids::{CommitSha, Environment, ProjectName};
+use super::policy::{Role, default_role};
+use super::run::{RunKind, StepName};
+use super::snapshot::{PolicyFact, Snapshot};
+
+/// What is to be done about a command.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Start this run.
+    Start(Plan),
+    /// Say no and why.
+    Refuse(Refusal),
+    /// Change Titan's own state.
+    Control(Control),
+    /// Change nothing, only answer.
+    Answer(Answer),
+}
+
+/// A run that passed every gate. Can only be made by [`decide`] and [`automatic_rollback`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    kind: RunKind,
+    project: Option<ProjectName>,
+    head: CommitSha,
+    policy_hash: Option<String>,
+    policy_commit: Option<CommitSha>,
+    gates: Vec<GateResult>,
+}
+
+impl Plan {
+    /// What to run.
+    pub fn kind(&self) -> RunKind {
+        self.kind
+    }
+
+    /// For which project; `None` only for a proposal under a policy without projects.
+    pub fn project(&self) -> Option<&ProjectName> {
+        self.project.as_ref()
+    }
+
+    /// At which head commit.
+    pub fn head(&self) -> &CommitSha {
+        &self.head
+    }
+
+    /// Hash of the policy that allowed it.
+    pub fn policy_hash(&self) -> Option<&str> {
+        self.policy_hash.as_deref()
+    }
+
+    /// The base commit that the policy was read at.
+    pub fn policy_commit(&self) -> Option<&CommitSha> {
+        self.policy_commit.as_ref()
+    }
+
+    /// What every gate answered.
+    pub fn gates(&self) -> &[GateResult] {
+        &self.gates
+    }
+
+    /// The steps, in order.
+    pub fn steps(&self) -> &'static [StepName] {
+        self.kind.steps()
+    }
+
+    /// The environments that the change must hold while it runs and until it is shipped or put back.
+    pub fn locks(&self) -> &'static [Environment] {
+        match self.kind {
+            RunKind::Propose => &[],
+            RunKind::Canary => &[Environment::Canary],
+            RunKind::Promote | RunKind::Rollback => &[Environment::Canary, Environment::Production],
+        }
+    }
+}
+
+/// A correct no.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// What was asked for.
+    pub command: CommandName,
+    /// For which project, as far as it is known.
+    pub project: Option<ProjectName>,
+    /// What every gate answered; at least one failed.
+    pub gates: Vec<GateResult>,
+}
+
+/// A change of Titan's own state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// Turn deployment on for the repository.
+    Arm,
+    /// Turn it off.
+    Disarm,
+    /// Stop all deployments of the installation.
+    Halt {
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Lift the halt.
+    Resume,
+    /// Hold a project's environments for this change.
+    Lock {
+        /// Which project.
+        project: ProjectName,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Give a project's locks back.
+    Unlock {
+        /// Which project.
+        project: ProjectName,
+    },
+    /// Stop this change's runs.
+    Cancel,
+}
+
+/// An answer that changes nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// The gate table of every run command.
+    Status(Vec<(RunKind, Vec<GateResult>)>),
+    /// The commands and whether this person may give them.
+    Help(Vec<(CommandName, GateResult)>),
+}
+
+/// What to do about a command, from the facts alone.
+pub fn decide(command: &Command, snapshot: &Snapshot) -> Decision {
+    let needed = needed_role(command.name, snapshot);
+    match command.name {
+        CommandName::Propose | CommandName::Canary | CommandName::Promote | CommandName::Rollback => {
+            RunKind::of(command.name).map_or_else(|| help(snapshot), |kind| start_or_refuse(kind, command, snapshot))
+        }
+        CommandName::Status => Decision::Answer(Answer::Status(
+            RunKind::ALL.map(|kind| (kind, gates::judge(kind, command.project.as_ref(), snapshot))).to_vec(),
+        )),
+        CommandName::Help => help(snapshot),
+        name => {
+            let permission = gates::permission_for(&snapshot.actor.login, snapshot.actor.role, needed);
+            if !permission.passed() {
+                return refuse(name, command.project.clone(), vec![permission]);
+            }
+            control(command, snapshot)
+        }
+    }
+}
+
+fn start_or_refuse(kind: RunKind, command: &Command, snapshot: &Snapshot) -> Decision {
+    let gates = gates::judge(kind, command.project.as_ref(), snapshot);
+    let project = snapshot
+        .policy
+        .policy()
+        .and_then(|policy| gates::choose_project(kind, command.project.as_ref(), policy, snapshot).ok())
+        .flatten();
+    if gates.iter().any(|gate| !gate.passed()) {
+        return refuse(command.name, project.or_else(|| command.project.clone()), gates);
+    }
+    let (policy_hash, policy_commit) = match &snapshot.policy {
+        PolicyFact::Valid { policy, commit } => (Some(policy.hash.clone()), Some(commit.clone())),
+        _ => (None, None),
+    };
+    Decision::Start(Plan { kind, project, head: snapshot.change.head.clone(), policy_hash, policy_commit, gates })
+}
+
+/// The rollback that Titan starts by itself, once, when production went bad after going live. It needs no gate: the
+/// person's `promote` asked for it.
+pub fn automatic_rollback(project: ProjectName, head: CommitSha, policy_hash: Option<String>) -> Plan {
+    Plan { kind: RunKind::Rollback, project: Some(project), head, policy_hash, policy_commit: None, gates: Vec::new() }
+}
+
+fn control(command: &Command, snapshot: &Snapshot) -> Decision {
+    let control = match command.name {
+        CommandName::Arm => Control::Arm,
+        CommandName::Disarm => Control::Disarm,
+        CommandName::Halt => Control::Halt { reason: command.reason.clone() },
+        CommandName::Resume => Control::Resume,
+        CommandName::Cancel => Control::Cancel,
+        CommandName::Lock | CommandName::Unlock => return lock_or_unlock(command, snapshot),
+        _ => return help(snapshot),
+    };
+    Decision::Control(control)
+}
+
+fn lock_or_unlock(command: &Command, snapshot: &Snapshot) -> Decision {
+    // The gates of a canary that concern the policy and the project are the ones that a lock by hand needs too.
+    let relevant = [gates::Gate::PolicyValid, gates::Gate::ProjectKnown];
+    let mut judged = gates::judge(RunKind::Canary, command.project.as_ref(), snapshot);
+    let lock_free = judged.iter().find(|g| g.gate == gates::Gate::LockFree).cloned();
+    judged.retain(|gate| relevant.contains(&gate.gate));
+    let project = snapshot
+        .policy
+        .policy()
+        .and_then(|policy| gates::choose_project(RunKind::Canary, command.project.as_ref(), policy, snapshot).ok())
+        .flatten();
+    if command.name == CommandName::Lock {
+        judged.extend(lock_free);
+    }
+    match project {
+        Some(project) if judged.iter().all(GateResult::passed) => Decision::Control(match command.name {
+            CommandName::Lock => Control::Lock { project, reason: command.reason.clone() },
+            _ => Control::Unlock { project },
+        }),
+        project => refuse(command.name, project, judged),
+    }
+}
+
+fn help(snapshot: &Snapshot) -> Decision {
+    let line = |name: CommandName| {
+        let needed = needed_role(name, snapshot);
+        (name, gates::permission_for(&snapshot.actor.login, snapshot.actor.role, needed))
+    };
+    Decision::Answer(Answer::Help(CommandName::ALL.map(line).to_vec()))
+}
+
+fn needed_role(command: CommandName, snapshot: &Snapshot) -> Role {
+    snapshot.policy.policy().map_or_else(|| default_role(command), |policy| policy.needed_role(command))
+}
+
+fn refuse(command: CommandName, project: Option<ProjectName>, gates: Vec<GateResult>) -> Decision {
+    Decision::Refuse(Refusal { command, project, gates })
+}

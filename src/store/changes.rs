@@ -1,0 +1,128 @@
+//! Changes (pull requests under Titan's care) and the ledger of their heads.
+
+use chrono::{DateTime, Utc};
+
+use super::jobs::{NewJob, enqueue};
+use super::{Store, StoreError, storable};
+use crate::domain::ids::{CommitSha, PrNumber};
+
+/// A change.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Row id.
+    pub id: i64,
+    /// Its repository's row id.
+    pub repository_id: i64,
+    /// The pull request's number.
+    pub number: PrNumber,
+    /// The head as last seen.
+    pub head: Option<CommitSha>,
+    /// Whether it was open when last seen.
+    pub open: bool,
+    /// The answer to the latest command, Markdown; may be empty.
+    pub answer: String,
+}
+
+impl Store {
+    /// The change, noted now if it was unknown.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn ensure_change(&self, repository_id: i64, number: PrNumber) -> Result<Change, StoreError> {
+        sqlx::query("INSERT INTO change (repository_id, number) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(repository_id)
+            .bind(number.0)
+            .execute(&self.pool)
+            .await?;
+        let row: (i64, Option<String>, bool, String) =
+            sqlx::query_as("SELECT id, head, open, answer FROM change WHERE repository_id = $1 AND number = $2")
+                .bind(repository_id)
+                .bind(number.0)
+                .fetch_one(&self.pool)
+                .await?;
+        let head = row.1.as_deref().map(super::word).transpose()?;
+        Ok(Change { id: row.0, repository_id, number, head, open: row.2, answer: row.3 })
+    }
+
+    /// Notes the head and whether the pull request is open, as GitHub shows them now.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn put_change_state(&self, change_id: i64, head: &CommitSha, open: bool) -> Result<(), StoreError> {
+        sqlx::query("UPDATE change SET head = $2, open = $3 WHERE id = $1")
+            .bind(change_id)
+            .bind(head.as_str())
+            .bind(open)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes the ledger: from `at` on the change had this head. A delivery counts once. When Titan already shows
+    /// something for the change, what it shows is brought up to date.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn record_head(
+        &self,
+        change_id: i64,
+        head: &CommitSha,
+        delivery_id: &str,
+        at: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query(
+            "INSERT INTO head_ledger (change_id, head, delivery_id, received_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT ON CONSTRAINT head_ledger_delivery_unique DO NOTHING",
+        )
+        .bind(change_id)
+        .bind(head.as_str())
+        .bind(storable(delivery_id))
+        .bind(at)
+        .execute(&mut *tx)
+        .await?;
+        let shown: Option<i64> = sqlx::query_scalar(
+            "UPDATE change SET head = $2 WHERE id = $1
+             RETURNING (SELECT change_id FROM feedback WHERE change_id = $1 AND key = 'comment')",
+        )
+        .bind(change_id)
+        .bind(head.as_str())
+        .fetch_one(&mut *tx)
+        .await?;
+        if shown.is_some() {
+            enqueue(&mut tx, &NewJob::report(change_id)).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// The ledger of a change, oldest first.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_heads(&self, change_id: i64) -> Result<Vec<(CommitSha, DateTime<Utc>)>, StoreError> {
+        let rows: Vec<(String, DateTime<Utc>)> =
+            sqlx::query_as("SELECT head, received_at FROM head_ledger WHERE change_id = $1 ORDER BY received_at, id")
+                .bind(change_id)
+                .fetch_all(&self.pool)
+                .await?;
+        rows.into_iter().map(|(head, at)| Ok((super::word(&head)?, at))).collect()
+    }
+
+    /// The pull request was closed or merged: notes it and gives its locks back.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn close_change(&self, change_id: i64) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query("UPDATE change SET open = FALSE WHERE id = $1").bind(change_id).execute(&mut *tx).await?;
+        // A run that is still under way keeps its locks; they are given back when it ends.
+        sqlx::query(
+            "DELETE FROM environment_lock l WHERE l.change_id = $1 AND NOT EXISTS
+             (SELECT 1 FROM run r WHERE r.change_id = $1 AND r.project_id = l.project_id AND r.status <> 'completed')",
+        )
+        .bind(change_id)
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
+    }
+}

@@ -1,0 +1,294 @@
+//! Commands: received once each, concluded once each, together with what the conclusion changes.
+
+use sqlx::PgConnection;
+
+use super::jobs::{self, NewJob, enqueue};
+use super::{Lease, Store, StoreError, storable};
+use crate::domain::ids::{Environment, InstallationId, RunId};
+use crate::domain::plan::{Plan, Refusal};
+use crate::domain::reason::Reason;
+
+/// A command as it came in.
+#[derive(Debug, Clone)]
+pub struct NewCommand<'a> {
+    /// What it came from; the same key is the same command.
+    pub key: &'a str,
+    /// `comment`, `label`, `button`, `api` or `automatic`.
+    pub source: &'static str,
+    /// Who asked.
+    pub actor: &'a str,
+    /// The command as text, e.g. `/titan canary`.
+    pub text: &'a str,
+    /// The comment it stands in, if it stands in one.
+    pub comment_id: Option<i64>,
+}
+
+/// A stored command.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct CommandRow {
+    /// Row id.
+    pub id: i64,
+    /// Who asked.
+    pub actor: String,
+    /// The command as text.
+    pub text: String,
+    /// The comment it stands in.
+    pub comment_id: Option<i64>,
+    /// How it ended: `started`, `refused`, `done`, `answered` or `misunderstood`.
+    pub conclusion: Option<String>,
+    /// The reason code of a refusal.
+    pub reason: Option<String>,
+    /// When it came in.
+    pub received_at: chrono::DateTime<chrono::Utc>,
+}
+
+/// A change of Titan's own state, as the store carries it out.
+#[derive(Debug, Clone)]
+pub enum StateChange {
+    /// Nothing changes.
+    None,
+    /// Deployment on or off for a repository.
+    Arm {
+        /// Which repository.
+        repository_id: i64,
+        /// On or off.
+        on: bool,
+    },
+    /// Halt an installation, or lift the halt.
+    Halt {
+        /// Which installation.
+        installation: InstallationId,
+        /// The reason of a new halt; `None` lifts it.
+        reason: Option<String>,
+    },
+    /// Take both environments of a project for the change.
+    Lock {
+        /// Which project.
+        project_id: i64,
+        /// Why.
+        reason: String,
+    },
+    /// Give both environments of a project back.
+    Unlock {
+        /// Which project.
+        project_id: i64,
+    },
+    /// Ask the change's runs to stop.
+    Cancel,
+}
+
+impl Store {
+    /// Notes a command. Gives its id and whether it was concluded before.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn receive_command(&self, change_id: i64, command: &NewCommand<'_>) -> Result<(i64, bool), StoreError> {
+        sqlx::query(
+            "INSERT INTO command (change_id, key, source, actor, text, comment_id) VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT ON CONSTRAINT command_key_unique DO NOTHING",
+        )
+        .bind(change_id)
+        .bind(storable(command.key))
+        .bind(command.source)
+        .bind(storable(command.actor))
+        .bind(storable(command.text))
+        .bind(command.comment_id)
+        .execute(&self.pool)
+        .await?;
+        Ok(sqlx::query_as("SELECT id, conclusion IS NOT NULL FROM command WHERE key = $1")
+            .bind(storable(command.key))
+            .fetch_one(&self.pool)
+            .await?)
+    }
+
+    /// Concludes a command that starts no run: carries its state change out, stores the answer, ends the intake job
+    /// and queues the report. `conclusion` is `done`, `answered` or `misunderstood`. Gives how many runs were asked to
+    /// stop.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker has the job; then nothing was changed.
+    pub async fn conclude_command(
+        &self,
+        lease: Lease,
+        change_id: i64,
+        command_id: i64,
+        conclusion: &'static str,
+        answer: &str,
+        change: &StateChange,
+    ) -> Result<u64, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let actor = end(&mut tx, lease, change_id, command_id, conclusion, None, answer).await?;
+        let stopped = apply(&mut tx, change_id, &actor, change).await?;
+        tx.commit().await?;
+        Ok(stopped)
+    }
+
+    /// Concludes a command as refused. A refused run command leaves a run that shows its gates.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker has the job; then nothing was changed.
+    #[expect(clippy::too_many_arguments, reason = "one transaction, each value of another kind")]
+    pub async fn refuse_command(
+        &self,
+        lease: Lease,
+        change_id: i64,
+        command_id: i64,
+        run: Option<(RunId, &crate::domain::ids::CommitSha, Option<i64>)>,
+        refusal: &Refusal,
+        reason: Option<Reason>,
+        answer: &str,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let actor = end(&mut tx, lease, change_id, command_id, "refused", reason.map(Reason::code), answer).await?;
+        if let (Some((id, head, project_id)), Some(kind)) = (run, crate::domain::run::RunKind::of(refusal.command)) {
+            sqlx::query(
+                "INSERT INTO run (id, change_id, project_id, command_id, kind, head, actor, status, conclusion, summary,
+                                  gates, completed_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, 'completed', 'refused', $8, $9, now())",
+            )
+            .bind(id.0)
+            .bind(change_id)
+            .bind(project_id)
+            .bind(command_id)
+            .bind(kind.as_str())
+            .bind(head.as_str())
+            .bind(&actor)
+            .bind(reason.map_or("", Reason::code))
+            .bind(sqlx::types::Json(&refusal.gates))
+            .execute(&mut *tx)
+            .await?;
+            super::events::append(&mut tx, id, "refused", &serde_json::json!({ "reason": reason })).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Starts the run of a plan: the run, its steps, its locks, its first event and job, the command's conclusion and
+    /// the end of the intake job, all or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] with `run_one_active_deployment`, `run_one_active_proposal` or `environment_lock_key`
+    /// when somebody else was first; [`StoreError::LeaseLost`].
+    pub async fn start_run(
+        &self,
+        lease: Lease,
+        change_id: i64,
+        command_id: i64,
+        project_id: Option<i64>,
+        id: RunId,
+        plan: &Plan,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let actor = end(&mut tx, lease, change_id, command_id, "started", None, "").await?;
+        super::runs::insert(&mut tx, change_id, Some(command_id), None, project_id, id, &actor, plan).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// The latest commands of a change, newest first.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_commands(&self, change_id: i64, limit: i64) -> Result<Vec<CommandRow>, StoreError> {
+        Ok(sqlx::query_as(
+            "SELECT id, actor, text, comment_id, conclusion, reason, received_at FROM command
+             WHERE change_id = $1 ORDER BY id DESC LIMIT $2",
+        )
+        .bind(change_id)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// How commands ended, for the metrics.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn count_commands(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        Ok(sqlx::query_as("SELECT COALESCE(conclusion, 'pending'), count(*) FROM command GROUP BY 1")
+            .fetch_all(&self.pool)
+            .await?)
+    }
+}
+
+/// Ends a command and its intake job, and queues the report. Gives the command's actor.
+async fn end(
+    conn: &mut PgConnection,
+    lease: Lease,
+    change_id: i64,
+    command_id: i64,
+    conclusion: &str,
+    reason: Option<&str>,
+    answer: &str,
+) -> Result<String, StoreError> {
+    jobs::finish(conn, lease).await?;
+    let actor: String = sqlx::query_scalar(
+        "UPDATE command SET conclusion = $2, reason = $3, concluded_at = now() WHERE id = $1 RETURNING actor",
+    )
+    .bind(command_id)
+    .bind(conclusion)
+    .bind(reason)
+    .fetch_one(&mut *conn)
+    .await?;
+    sqlx::query("UPDATE change SET answer = $2 WHERE id = $1")
+        .bind(change_id)
+        .bind(storable(answer))
+        .execute(&mut *conn)
+        .await?;
+    enqueue(conn, &NewJob::report(change_id)).await?;
+    Ok(actor)
+}
+
+async fn apply(conn: &mut PgConnection, change_id: i64, actor: &str, change: &StateChange) -> Result<u64, StoreError> {
+    match change {
+        StateChange::None => {}
+        StateChange::Arm { repository_id, on } => {
+            sqlx::query(
+                "UPDATE repository SET armed_at = CASE WHEN $2 THEN now() END, armed_by = CASE WHEN $2 THEN $3 END
+                 WHERE id = $1",
+            )
+            .bind(repository_id)
+            .bind(on)
+            .bind(actor)
+            .execute(conn)
+            .await?;
+        }
+        StateChange::Halt { installation, reason } => {
+            sqlx::query(
+                "UPDATE installation SET halted_at = CASE WHEN $2::text IS NOT NULL THEN now() END,
+                        halted_by = CASE WHEN $2::text IS NOT NULL THEN $3 END, halt_reason = COALESCE($2, '')
+                 WHERE id = $1",
+            )
+            .bind(installation.0)
+            .bind(reason.as_deref().map(storable))
+            .bind(actor)
+            .execute(conn)
+            .await?;
+        }
+        StateChange::Lock { project_id, reason } => {
+            for environment in [Environment::Canary, Environment::Production] {
+                super::pipelines::take_lock(conn, *project_id, environment, change_id, actor, reason).await?;
+            }
+        }
+        StateChange::Unlock { project_id } => {
+            sqlx::query("DELETE FROM environment_lock WHERE project_id = $1").bind(project_id).execute(conn).await?;
+        }
+        StateChange::Cancel => {
+            let stopped = sqlx::query(
+                "UPDATE run SET cancel_by = $2 WHERE change_id = $1 AND status <> 'completed' AND cancel_by IS NULL",
+            )
+            .bind(change_id)
+            .bind(actor)
+            .execute(&mut *conn)
+            .await?;
+            // A run that waits for its time learns of it now.
+            sqlx::query(
+                "UPDATE job SET run_at = now() WHERE status = 'queued' AND key IN
+                 (SELECT 'run:' || id FROM run WHERE change_id = $1 AND status <> 'completed')",
+            )
+            .bind(change_id)
+            .execute(conn)
+            .await?;
+            return Ok(stopped.rows_affected());
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,79 @@
+//! What Titan has written at GitHub: intent first, then GitHub's id, then a hash of what was sent last.
+
+use super::{Lease, Store, StoreError, jobs};
+
+/// One thing that Titan keeps up to date at GitHub.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct FeedbackRow {
+    /// GitHub's id, once it is known.
+    pub external_id: Option<i64>,
+    /// Hash of what was sent last.
+    pub sent_hash: Option<String>,
+}
+
+impl Store {
+    /// Commits the intent to write something, unless it is there already, and gives what is known of it. The second
+    /// value tells whether the intent is older than this call: then the thing may exist without being known.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker has the job; then nothing may be written.
+    pub async fn intend_feedback(
+        &self,
+        lease: Lease,
+        change_id: i64,
+        key: &str,
+    ) -> Result<(FeedbackRow, bool), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        jobs::hold(&mut tx, lease).await?;
+        let inserted = sqlx::query("INSERT INTO feedback (change_id, key) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(change_id)
+            .bind(key)
+            .execute(&mut *tx)
+            .await?;
+        let row = sqlx::query_as("SELECT external_id, sent_hash FROM feedback WHERE change_id = $1 AND key = $2")
+            .bind(change_id)
+            .bind(key)
+            .fetch_one(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok((row, inserted.rows_affected() == 0))
+    }
+
+    /// Commits what was written.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn put_feedback(
+        &self,
+        change_id: i64,
+        key: &str,
+        external_id: Option<i64>,
+        sent_hash: Option<&str>,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE feedback SET external_id = COALESCE($3, external_id), sent_hash = COALESCE($4, sent_hash),
+                                 sent_at = now()
+             WHERE change_id = $1 AND key = $2",
+        )
+        .bind(change_id)
+        .bind(key)
+        .bind(external_id)
+        .bind(sent_hash)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Forgets GitHub's id, because what it named is gone there (a person deleted the comment).
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn forget_feedback(&self, change_id: i64, key: &str) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM feedback WHERE change_id = $1 AND key = $2")
+            .bind(change_id)
+            .bind(key)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+}

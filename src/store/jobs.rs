@@ -1,0 +1,324 @@
+//! The queue: claim with a lease and a fence, finish, sleep, retry, bury.
+//!
+//! Jobs with the same key run one at a time and in order; a job that waits for its time holds the later ones back.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::{JOB_CHANNEL, Lease, Store, StoreError, storable};
+
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobKind {
+    /// Act on a webhook's trigger.
+    Intake,
+    /// Carry out one step of a run.
+    Step,
+    /// Bring what people see up to date for one change.
+    Report,
+}
+
+impl JobKind {
+    /// The word in SQL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Intake => "intake",
+            Self::Step => "step",
+            Self::Report => "report",
+        }
+    }
+}
+
+impl std::str::FromStr for JobKind {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Intake, Self::Step, Self::Report].into_iter().find(|k| k.as_str() == text).ok_or(())
+    }
+}
+
+/// A job to be queued.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// What it does.
+    pub kind: JobKind,
+    /// Serial key.
+    pub key: String,
+    /// JSON text.
+    pub payload: String,
+    /// Not before this time; `None`: at once.
+    pub run_at: Option<DateTime<Utc>>,
+}
+
+impl NewJob {
+    /// The job that brings a change's feedback up to date.
+    pub fn report(change_id: i64) -> Self {
+        let payload = change_id.to_string();
+        Self { kind: JobKind::Report, key: format!("report:{change_id}"), payload, run_at: None }
+    }
+
+    /// The job that carries a run's next step out.
+    pub fn step(run: crate::domain::ids::RunId) -> Self {
+        Self { kind: JobKind::Step, key: format!("run:{run}"), payload: run.to_string(), run_at: None }
+    }
+}
+
+/// A claimed job.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The claim.
+    pub lease: Lease,
+    /// What it does.
+    pub kind: JobKind,
+    /// Serial key.
+    pub key: String,
+    /// JSON text.
+    pub payload: String,
+    /// How often it was claimed, this time included.
+    pub attempts: i32,
+}
+
+/// A job that failed too often and waits for a person.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct DeadJob {
+    /// Its id.
+    pub id: i64,
+    /// What it does.
+    pub kind: String,
+    /// Serial key.
+    pub key: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// The last error.
+    pub last_error: Option<String>,
+}
+
+/// Queues a job inside the caller's transaction. A report that is queued already is enough.
+pub(super) async fn enqueue(conn: &mut PgConnection, job: &NewJob) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO job (kind, key, payload, run_at) VALUES ($1, $2, $3, COALESCE($4, now()))
+         ON CONFLICT (key) WHERE kind = 'report' AND status = 'queued' DO UPDATE SET run_at = LEAST(job.run_at, EXCLUDED.run_at)",
+    )
+    .bind(job.kind.as_str())
+    .bind(&job.key)
+    .bind(storable(&job.payload))
+    .bind(job.run_at)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("SELECT pg_notify($1, $2)").bind(JOB_CHANNEL).bind(job.kind.as_str()).execute(conn).await?;
+    Ok(())
+}
+
+/// Makes sure that the lease still holds, and keeps it for the rest of the transaction.
+pub(super) async fn hold(conn: &mut PgConnection, lease: Lease) -> Result<(), StoreError> {
+    let held = sqlx::query("SELECT 1 FROM job WHERE id = $1 AND fence = $2 AND status = 'running' FOR UPDATE")
+        .bind(lease.job_id)
+        .bind(lease.fence)
+        .fetch_optional(conn)
+        .await?;
+    held.map(|_| ()).ok_or(StoreError::LeaseLost(lease.job_id))
+}
+
+/// Removes a finished job inside the caller's transaction.
+pub(super) async fn finish(conn: &mut PgConnection, lease: Lease) -> Result<(), StoreError> {
+    let done = sqlx::query("DELETE FROM job WHERE id = $1 AND fence = $2 AND status = 'running'")
+        .bind(lease.job_id)
+        .bind(lease.fence)
+        .execute(&mut *conn)
+        .await?;
+    if done.rows_affected() == 0 {
+        return Err(StoreError::LeaseLost(lease.job_id));
+    }
+    // Others with this key may go on now.
+    sqlx::query("SELECT pg_notify($1, 'next')").bind(JOB_CHANNEL).execute(conn).await?;
+    Ok(())
+}
+
+impl Store {
+    /// Queues a job.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn enqueue(&self, job: &NewJob) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        enqueue(&mut tx, job).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Claims the next due job whose key is free, for `lease`.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn claim_job(&self, lease: Duration) -> Result<Option<Job>, StoreError> {
+        let row: Option<(i64, i64, String, String, String, i32)> = sqlx::query_as(
+            "WITH next AS (
+                 SELECT j.id FROM job j
+                 WHERE j.status = 'queued' AND j.run_at <= now()
+                   AND NOT EXISTS (SELECT 1 FROM job e WHERE e.key = j.key AND e.id < j.id AND e.status <> 'dead')
+                   AND NOT EXISTS (SELECT 1 FROM job r WHERE r.key = j.key AND r.status = 'running')
+                 ORDER BY j.run_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED)
+             UPDATE job SET status = 'running', attempts = attempts + 1, fence = nextval('job_fence'),
+                            lease_until = now() + $1 * interval '1 millisecond'
+             FROM next WHERE job.id = next.id
+             RETURNING job.id, job.fence, job.kind, job.key, job.payload, job.attempts",
+        )
+        .bind(lease.as_millis() as i64)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|(job_id, fence, kind, key, payload, attempts)| {
+            Ok(Job { lease: Lease { job_id, fence }, kind: super::word(&kind)?, key, payload, attempts })
+        })
+        .transpose()
+    }
+
+    /// Makes the lease longer.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker has the job.
+    pub async fn heartbeat(&self, lease: Lease, by: Duration) -> Result<(), StoreError> {
+        let done = sqlx::query(
+            "UPDATE job SET lease_until = now() + $3 * interval '1 millisecond'
+             WHERE id = $1 AND fence = $2 AND status = 'running'",
+        )
+        .bind(lease.job_id)
+        .bind(lease.fence)
+        .bind(by.as_millis() as i64)
+        .execute(&self.pool)
+        .await?;
+        if done.rows_affected() == 0 { Err(StoreError::LeaseLost(lease.job_id)) } else { Ok(()) }
+    }
+
+    /// Removes a finished job.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker has it.
+    pub async fn finish_job(&self, lease: Lease) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        finish(&mut tx, lease).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Puts a job back until a time: it waits for something; its attempts begin anew.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker has it.
+    pub async fn sleep_job(&self, lease: Lease, until: DateTime<Utc>) -> Result<(), StoreError> {
+        self.requeue(lease, until, None).await
+    }
+
+    /// Puts a job back after a failure; its attempts go on counting.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker has it.
+    pub async fn retry_job(&self, lease: Lease, at: DateTime<Utc>, error: &str) -> Result<(), StoreError> {
+        self.requeue(lease, at, Some(error)).await
+    }
+
+    async fn requeue(&self, lease: Lease, at: DateTime<Utc>, error: Option<&str>) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let done = sqlx::query(
+            "UPDATE job SET status = 'queued', lease_until = NULL, run_at = $3, last_error = COALESCE($4, last_error),
+                            attempts = CASE WHEN $4::text IS NULL THEN 0 ELSE attempts END
+             WHERE id = $1 AND fence = $2 AND status = 'running'
+               AND NOT (kind = 'report' AND EXISTS (SELECT 1 FROM job o WHERE o.key = job.key AND o.status = 'queued'))",
+        )
+        .bind(lease.job_id)
+        .bind(lease.fence)
+        .bind(at)
+        .bind(error.map(storable))
+        .execute(&mut *tx)
+        .await?;
+        if done.rows_affected() == 0 {
+            // Either the lease is gone, or a newer report is queued and this one is not needed any more.
+            finish(&mut tx, lease).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Gives a job back untouched, for a worker that shuts down.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker has it.
+    pub async fn release_job(&self, lease: Lease) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE job SET status = 'queued', lease_until = NULL, attempts = GREATEST(attempts - 1, 0)
+             WHERE id = $1 AND fence = $2 AND status = 'running'",
+        )
+        .bind(lease.job_id)
+        .bind(lease.fence)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Takes a job that failed too often out of the queue; it stays for a person to look at.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker has it.
+    pub async fn bury_job(&self, lease: Lease, error: &str) -> Result<(), StoreError> {
+        let done = sqlx::query(
+            "UPDATE job SET status = 'dead', lease_until = NULL, last_error = $3
+             WHERE id = $1 AND fence = $2 AND status = 'running'",
+        )
+        .bind(lease.job_id)
+        .bind(lease.fence)
+        .bind(storable(error))
+        .execute(&self.pool)
+        .await?;
+        if done.rows_affected() == 0 { Err(StoreError::LeaseLost(lease.job_id)) } else { Ok(()) }
+    }
+
+    /// Puts jobs whose worker did not come back into the queue again; gives their number.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn reap_jobs(&self) -> Result<u64, StoreError> {
+        let reaped = sqlx::query(
+            "UPDATE job SET status = 'queued', lease_until = NULL, last_error = 'the worker did not come back'
+             WHERE status = 'running' AND lease_until < now()
+               AND NOT (kind = 'report' AND EXISTS (SELECT 1 FROM job o WHERE o.key = job.key AND o.status = 'queued'))",
+        )
+        .execute(&self.pool)
+        .await?;
+        let replaced =
+            sqlx::query("DELETE FROM job WHERE status = 'running' AND lease_until < now() AND kind = 'report'")
+                .execute(&self.pool)
+                .await?;
+        Ok(reaped.rows_affected() + replaced.rows_affected())
+    }
+
+    /// When the next queued job becomes due, if any waits.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn next_job_at(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        Ok(sqlx::query_scalar("SELECT min(run_at) FROM job WHERE status = 'queued'").fetch_one(&self.pool).await?)
+    }
+
+    /// Jobs by status, for the metrics: `(kind, status, count, age of the oldest in seconds)`.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn count_jobs(&self) -> Result<Vec<(String, String, i64, f64)>, StoreError> {
+        Ok(sqlx::query_as(
+            "SELECT kind, status, count(*), COALESCE(extract(epoch FROM now() - min(created_at)), 0)::float8
+             FROM job GROUP BY kind, status",
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// The jobs that wait for a person, newest first.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_dead_jobs(&self) -> Result<Vec<DeadJob>, StoreError> {
+        Ok(sqlx::query_as(
+            "SELECT id, kind, key, attempts, last_error FROM job WHERE status = 'dead' ORDER BY id DESC LIMIT 100",
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+}

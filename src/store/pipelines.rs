@@ -1,0 +1,248 @@
+//! Where projects stand: who holds their environments, and what has been live on them.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Lease, Store, StoreError, jobs, storable};
+use crate::domain::ids::{CommitSha, DeployId, Environment, PrNumber, RunId};
+use crate::domain::snapshot::{ActiveRun, LiveFact, LockFact, ProjectFact};
+
+/// What was or is live on an environment.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// Row id; rises with time.
+    pub id: i64,
+    /// The commit that the service answered with.
+    pub commit: CommitSha,
+    /// Render's deploy, when it is known.
+    pub deploy: Option<DeployId>,
+    /// The run that brought it; `None` for a version that was found there.
+    pub run: Option<RunId>,
+    /// `unproven`, `good` or `bad`.
+    pub status: String,
+    /// Whether it is what is live now.
+    pub current: bool,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+type ReleaseRow = (i64, String, Option<String>, Option<Uuid>, String, bool, DateTime<Utc>);
+
+fn release(row: ReleaseRow) -> Result<Release, StoreError> {
+    let (id, commit, deploy, run, status, current, since) = row;
+    Ok(Release {
+        id,
+        commit: super::word(&commit)?,
+        deploy: deploy.as_deref().map(super::word).transpose()?,
+        run: run.map(RunId),
+        status,
+        current,
+        since,
+    })
+}
+
+/// Takes an environment for a change inside the caller's transaction; one that the change holds already stays as it
+/// is. Somebody else's lock makes the insert fail with `environment_lock_key`.
+pub(super) async fn take_lock(
+    conn: &mut PgConnection,
+    project_id: i64,
+    environment: Environment,
+    change_id: i64,
+    by: &str,
+    reason: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO environment_lock (project_id, environment, change_id, taken_by, reason)
+         SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS
+             (SELECT 1 FROM environment_lock WHERE project_id = $1 AND environment = $2 AND change_id = $3)",
+    )
+    .bind(project_id)
+    .bind(environment.as_str())
+    .bind(change_id)
+    .bind(by)
+    .bind(storable(reason))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+impl Store {
+    /// Notes what is live on an environment now, under the lease of the step that saw it.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker has the job.
+    #[expect(clippy::too_many_arguments, reason = "one row, each value of another kind")]
+    pub async fn put_release(
+        &self,
+        lease: Lease,
+        project_id: i64,
+        environment: Environment,
+        commit: &CommitSha,
+        deploy: Option<&DeployId>,
+        run: Option<RunId>,
+        status: &'static str,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        jobs::hold(&mut tx, lease).await?;
+        let same: Option<i64> = sqlx::query_scalar(
+            "UPDATE release SET status = CASE WHEN status = 'unproven' THEN $5 ELSE status END,
+                                deploy_id = COALESCE($4, deploy_id)
+             WHERE project_id = $1 AND environment = $2 AND current AND commit = $3
+               AND (run_id IS NOT DISTINCT FROM $6 OR $6 IS NULL)
+             RETURNING id",
+        )
+        .bind(project_id)
+        .bind(environment.as_str())
+        .bind(commit.as_str())
+        .bind(deploy.map(DeployId::as_str))
+        .bind(status)
+        .bind(run.map(|r| r.0))
+        .fetch_optional(&mut *tx)
+        .await?;
+        if same.is_none() {
+            sqlx::query("UPDATE release SET current = FALSE WHERE project_id = $1 AND environment = $2 AND current")
+                .bind(project_id)
+                .bind(environment.as_str())
+                .execute(&mut *tx)
+                .await?;
+            sqlx::query(
+                "INSERT INTO release (project_id, environment, commit, deploy_id, run_id, status, current)
+                 VALUES ($1, $2, $3, $4, $5, $6, TRUE)",
+            )
+            .bind(project_id)
+            .bind(environment.as_str())
+            .bind(commit.as_str())
+            .bind(deploy.map(DeployId::as_str))
+            .bind(run.map(|r| r.0))
+            .bind(status)
+            .execute(&mut *tx)
+            .await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Judges what a run brought to an environment: `good` or `bad`.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker has the job.
+    pub async fn judge_release(
+        &self,
+        lease: Lease,
+        project_id: i64,
+        environment: Environment,
+        commit: &CommitSha,
+        status: &'static str,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        jobs::hold(&mut tx, lease).await?;
+        sqlx::query(
+            "UPDATE release SET status = $4 WHERE id =
+             (SELECT max(id) FROM release WHERE project_id = $1 AND environment = $2 AND commit = $3)",
+        )
+        .bind(project_id)
+        .bind(environment.as_str())
+        .bind(commit.as_str())
+        .bind(status)
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// What was live on an environment, newest first.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_releases(
+        &self,
+        project_id: i64,
+        environment: Environment,
+        limit: i64,
+    ) -> Result<Vec<Release>, StoreError> {
+        let rows: Vec<ReleaseRow> = sqlx::query_as(
+            "SELECT id, commit, deploy_id, run_id, status, current, since FROM release
+             WHERE project_id = $1 AND environment = $2 ORDER BY id DESC LIMIT $3",
+        )
+        .bind(project_id)
+        .bind(environment.as_str())
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(release).collect()
+    }
+
+    /// The newest good release of another commit than `not`; what a rollback restores.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn find_good_release(
+        &self,
+        project_id: i64,
+        environment: Environment,
+        not: &CommitSha,
+    ) -> Result<Option<Release>, StoreError> {
+        let row: Option<ReleaseRow> = sqlx::query_as(
+            "SELECT id, commit, deploy_id, run_id, status, current, since FROM release
+             WHERE project_id = $1 AND environment = $2 AND status = 'good' AND commit <> $3 ORDER BY id DESC LIMIT 1",
+        )
+        .bind(project_id)
+        .bind(environment.as_str())
+        .bind(not.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(release).transpose()
+    }
+
+    /// The locks of a project, canary first.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_locks(&self, project_id: i64) -> Result<Vec<LockFact>, StoreError> {
+        let rows: Vec<(String, i64, String, String, DateTime<Utc>)> = sqlx::query_as(
+            "SELECT l.environment, c.number, l.taken_by, l.reason, l.taken_at
+             FROM environment_lock l JOIN change c ON c.id = l.change_id WHERE l.project_id = $1 ORDER BY l.environment",
+        )
+        .bind(project_id)
+        .fetch_all(&self.pool)
+        .await?;
+        let lock = |(environment, number, by, reason, since): (String, i64, String, String, DateTime<Utc>)| LockFact {
+            environment: if environment == "canary" { Environment::Canary } else { Environment::Production },
+            owner: PrNumber(number),
+            by,
+            reason,
+            since,
+        };
+        Ok(rows.into_iter().map(lock).collect())
+    }
+
+    /// What a decision needs to know of a project.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn project_fact(
+        &self,
+        project_id: i64,
+        name: &crate::domain::ids::ProjectName,
+    ) -> Result<ProjectFact, StoreError> {
+        let active = self.find_active_run(project_id).await?;
+        let current = self.list_releases(project_id, Environment::Production, 20).await?;
+        let current = current.into_iter().find(|r| r.current);
+        let (mut production, mut rollback_target) = (None, None);
+        if let Some(live) = current {
+            let run = match live.run {
+                Some(run) => self.find_run(run).await?,
+                None => None,
+            };
+            let target = self.find_good_release(project_id, Environment::Production, &live.commit).await?;
+            rollback_target = target.map(|t| t.commit);
+            production = Some(LiveFact { commit: live.commit, number: run.map(|r| r.number) });
+        }
+        Ok(ProjectFact {
+            name: name.clone(),
+            locks: self.list_locks(project_id).await?,
+            active: active.map(|run| ActiveRun { id: run.id, kind: run.kind, number: run.number }),
+            production,
+            rollback_target,
+        })
+    }
+}

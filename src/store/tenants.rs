@@ -1,0 +1,142 @@
+//! Installations, their repositories, and the repositories' projects.
+
+use super::{Store, StoreError, storable};
+use crate::domain::ids::{InstallationId, ProjectName, RepoName};
+use crate::domain::policy::Project;
+use crate::domain::snapshot::HaltFact;
+
+/// A repository with what concerns all its changes.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    /// Row id.
+    pub id: i64,
+    /// The tenant.
+    pub installation: InstallationId,
+    /// `owner/name`.
+    pub name: RepoName,
+    /// Whether deployment is on.
+    pub armed: bool,
+    /// The halt of its installation, if one is in force.
+    pub halt: Option<HaltFact>,
+}
+
+#[derive(sqlx::FromRow)]
+struct RepositoryRow {
+    id: i64,
+    installation_id: i64,
+    owner: String,
+    name: String,
+    armed: bool,
+    halted_by: Option<String>,
+    halt_reason: String,
+}
+
+impl Store {
+    /// Notes an installation and its state; `status` is `active`, `suspended` or `deleted`.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn put_installation(
+        &self,
+        id: InstallationId,
+        account: &str,
+        status: &'static str,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO installation (id, account, status) VALUES ($1, $2, $3)
+             ON CONFLICT (id) DO UPDATE SET account = EXCLUDED.account, status = EXCLUDED.status",
+        )
+        .bind(id.0)
+        .bind(storable(account))
+        .bind(status)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// The repository, noted now if it was unknown. A repository that moved to another installation starts disarmed.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn ensure_repository(
+        &self,
+        installation: InstallationId,
+        name: &RepoName,
+    ) -> Result<Repository, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query("INSERT INTO installation (id, account) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING")
+            .bind(installation.0)
+            .bind(name.owner())
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
+            "INSERT INTO repository (installation_id, owner, name) VALUES ($1, $2, $3)
+             ON CONFLICT (lower(owner), lower(name)) DO UPDATE
+             SET installation_id = EXCLUDED.installation_id, armed_at = NULL, armed_by = NULL
+             WHERE repository.installation_id <> EXCLUDED.installation_id",
+        )
+        .bind(installation.0)
+        .bind(name.owner())
+        .bind(name.name())
+        .execute(&mut *tx)
+        .await?;
+        let row: RepositoryRow = sqlx::query_as(
+            "SELECT r.id, r.installation_id, r.owner, r.name, r.armed_at IS NOT NULL AS armed,
+                    i.halted_by, i.halt_reason
+             FROM repository r JOIN installation i ON i.id = r.installation_id
+             WHERE lower(r.owner) = lower($1) AND lower(r.name) = lower($2)",
+        )
+        .bind(name.owner())
+        .bind(name.name())
+        .fetch_one(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        let reason = row.halt_reason;
+        Ok(Repository {
+            id: row.id,
+            installation: InstallationId(row.installation_id),
+            name: RepoName::new(&row.owner, &row.name).map_err(|e| StoreError::Corrupt(e.to_string()))?,
+            armed: row.armed,
+            halt: row.halted_by.map(|by| HaltFact { by, reason }),
+        })
+    }
+
+    /// Notes what the policy says of a project and gives its row id.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn ensure_project(
+        &self,
+        repository_id: i64,
+        name: &ProjectName,
+        project: &Project,
+    ) -> Result<i64, StoreError> {
+        Ok(sqlx::query_scalar(
+            "INSERT INTO project (repository_id, name, canary_url, production_url) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (repository_id, name) DO UPDATE
+             SET canary_url = EXCLUDED.canary_url, production_url = EXCLUDED.production_url
+             RETURNING id",
+        )
+        .bind(repository_id)
+        .bind(name.as_str())
+        .bind(project.canary.as_ref().map(|t| t.url.as_str()))
+        .bind(project.production.as_ref().map(|t| t.url.as_str()))
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
+    /// Whether deployment is on, read now, together with the halt: what is looked at before every effect.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn may_deploy(&self, repository_id: i64) -> Result<(bool, Option<HaltFact>), StoreError> {
+        let (armed, by, reason): (bool, Option<String>, String) = sqlx::query_as(
+            "SELECT r.armed_at IS NOT NULL, i.halted_by, i.halt_reason
+             FROM repository r JOIN installation i ON i.id = r.installation_id WHERE r.id = $1",
+        )
+        .bind(repository_id)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok((armed, by.map(|by| HaltFact { by, reason })))
+    }
+}
