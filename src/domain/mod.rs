@@ -8,6 +8,7 @@ pub mod markdown;
 pub mod paths;
 pub mod plan;
 pub mod policy;
+pub mod progress;
 pub mod reason;
 pub mod run;
 pub mod snapshot;
