@@ -45,17 +45,17 @@ fn parse_account(passwd: &str, name: &str) -> Option<Account> {
 pub(super) fn private_home(dir: &Path, account: Option<&Account>) -> Result<PathBuf, PostgresError> {
     fs::create_dir_all(dir).map_err(|source| folder_error(dir, source))?;
     let dir = fs::canonicalize(dir).map_err(|source| folder_error(dir, source))?;
-    if let Some(account) = account {
-        if let Some(closed) = closed_parent(&dir, account) {
-            let instead = temporary_folder("titan-postgres", &dir, Some(account))?;
-            tracing::warn!(
-                folder = %instead.display(),
-                "Postgres runs as {}, which may not enter {}; its data is in {} and is lost when the system empties its \
-                 temporary folder. Choose an OUTPUT_DIR outside of {} to keep it",
-                account.name, closed.display(), instead.display(), closed.display(),
-            );
-            return Ok(instead);
-        }
+    if let Some(account) = account
+        && let Some(closed) = closed_parent(&dir, account)
+    {
+        let instead = temporary_folder("titan-postgres", &dir, Some(account))?;
+        tracing::warn!(
+            folder = %instead.display(),
+            "Postgres runs as {}, which may not enter {}; its data is in {} and is lost when the system empties its \
+             temporary folder. Choose an OUTPUT_DIR outside of {} to keep it",
+            account.name, closed.display(), instead.display(), closed.display(),
+        );
+        return Ok(instead);
     }
     make_private(&dir, account)?;
     Ok(dir)

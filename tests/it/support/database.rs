@@ -95,13 +95,8 @@ fn cluster() -> &'static Cluster {
 
 async fn make_template() {
     execute(format!("CREATE DATABASE {TEMPLATE}")).await;
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-    if !folder.exists() {
-        return;
-    }
     let mut connection = connect(TEMPLATE).await;
-    let migrator = sqlx::migrate::Migrator::new(folder).await.expect("the migrations are readable");
-    migrator.run(&mut connection).await.expect("the migrations run");
+    titan::store::MIGRATOR.run(&mut connection).await.expect("the migrations run");
     connection.close().await.expect("the template has no connection");
 }
 
