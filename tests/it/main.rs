@@ -1,5 +1,6 @@
 //! Titan driven from outside over HTTP: one file a story.
 
+mod contracts;
 mod postgres;
 mod render_sim;
 mod support;
