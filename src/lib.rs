@@ -12,6 +12,7 @@ pub mod redact;
 
 pub mod checkout;
 pub mod github;
+pub mod outbound;
 pub mod postgres;
 pub mod probe;
 pub mod render;

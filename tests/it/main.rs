@@ -2,5 +2,6 @@
 
 mod contracts;
 mod postgres;
+mod probe;
 mod render_sim;
 mod support;
