@@ -20,4 +20,6 @@ pub mod sandbox;
 
 pub mod store;
 
+pub mod http;
+
 pub mod playground;

@@ -116,4 +116,20 @@ impl Store {
         })
         .transpose()
     }
+
+    /// How many of the built-in migrations the database has not seen succeed.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn count_missing_migrations(&self) -> Result<usize, StoreError> {
+        let known: bool =
+            sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&self.pool).await?;
+        let applied: Vec<i64> = match known {
+            true => {
+                sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(&self.pool).await?
+            }
+            false => Vec::new(),
+        };
+        Ok(super::MIGRATOR.iter().filter(|m| !applied.contains(&m.version)).count())
+    }
 }
