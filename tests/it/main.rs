@@ -5,3 +5,4 @@ mod postgres;
 mod probe;
 mod render_sim;
 mod support;
+mod webhook;

@@ -1,3 +1,4 @@
 //! What several stories need.
 
 pub mod database;
+pub mod web;
