@@ -7,7 +7,7 @@
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::Sha256;
 
@@ -23,7 +23,7 @@ pub struct RepoFact {
     pub name: RepoName,
     /// Through which installation it is reached; `None` when the event does not say.
     pub installation: Option<InstallationId>,
-    /// Whether it is private.
+    /// Whether it is private; true when the event does not say.
     pub private: bool,
     /// The branch it is about; `None` when the event does not say.
     pub default_branch: Option<String>,
@@ -153,7 +153,7 @@ pub enum Trigger {
     /// Nothing to do.
     Ignored {
         /// Why, for the log where it was received. Reading a stored one gives [`STORED_REASON`].
-        #[serde(deserialize_with = "stored_reason")]
+        #[serde(skip_deserializing, default = "stored_reason")]
         reason: &'static str,
     },
 }
@@ -336,7 +336,7 @@ fn repo_fact(entry: &Value, installation: Option<InstallationId>) -> Option<Repo
         id: positive(entry, "/id")?,
         name: text(entry, "/full_name")?.parse().ok()?,
         installation,
-        private: boolean(entry, "/private"),
+        private: entry.get("private").and_then(Value::as_bool).unwrap_or(true),
         default_branch: text(entry, "/default_branch"),
     })
 }
@@ -377,6 +377,9 @@ fn boolean(payload: &Value, pointer: &str) -> bool {
     payload.pointer(pointer).and_then(Value::as_bool).unwrap_or(false)
 }
 
-fn stored_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
-    String::deserialize(deserializer).map(|_| STORED_REASON)
+fn stored_reason() -> &'static str {
+    STORED_REASON
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Titan driven from outside over HTTP: one file a story.
 
 mod contracts;
+mod github_adapter;
 mod postgres;
 mod probe;
 mod render_sim;
