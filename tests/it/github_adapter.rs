@@ -1,7 +1,7 @@
 //! The GitHub adapter against answers that GitHub gives on a bad day: expired tokens, broken connections, long lists,
 //! redirects, missing fields, refusals.
 
-mod stage;
+pub mod stage;
 
 use axum::response::IntoResponse as _;
 use chrono::{DateTime, TimeDelta};

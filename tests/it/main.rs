@@ -2,6 +2,7 @@
 
 mod contracts;
 mod github_adapter;
+mod github_documented;
 mod postgres;
 mod probe;
 mod render_sim;

@@ -94,7 +94,11 @@ impl Operation {
 pub fn find<'a>(operations: &'a [Operation], method: &str, path: &str) -> Result<(&'a Operation, PathValues), String> {
     let path: Vec<&str> = path.split('/').skip(1).collect();
     let mut fitting: Vec<_> = operations.iter().filter(|operation| fit(&operation.segments, &path).is_some()).collect();
-    fitting.sort_by(|one, other| one.segments.cmp(&other.segments));
+    // of templates that are equal up to where one ends, the longer one leaves less to a `{ref}` of many segments
+    fitting.sort_by(|one, other| {
+        let both = one.segments.len().min(other.segments.len());
+        one.segments[..both].cmp(&other.segments[..both]).then(other.segments.len().cmp(&one.segments.len()))
+    });
     let Some(closest) = fitting.first() else { return Err("this path is not documented".into()) };
     match fitting.iter().find(|operation| operation.method == method) {
         Some(operation) => Ok((operation, fit(&operation.segments, &path).unwrap_or_default())),
