@@ -311,7 +311,7 @@ pub(super) fn encode_segments(path: &str) -> Option<String> {
 }
 
 /// The last error of the chain: the ones above repeat the URL and add nothing a person can use.
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

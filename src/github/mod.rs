@@ -229,7 +229,10 @@ fn http_client() -> Result<Octocrab, GitHubError> {
         // The environment is read in one place, the configuration, and that has no proxy.
         .no_proxy()
         .build()
-        .map_err(|e| GitHubError::Invalid(format!("the HTTP client for GitHub cannot be built: {e}")))?;
+        .map_err(|e| {
+            // Most often: no CA certificates on this machine.
+            GitHubError::Invalid(format!("the HTTP client for GitHub cannot be built: {}", call::root_cause(&e)))
+        })?;
     let service = tower::service_fn(move |request: http::Request<OctoBody>| {
         let client = client.clone();
         async move {
