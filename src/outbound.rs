@@ -104,12 +104,7 @@ impl Guard {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn client(&self, scheme: Scheme, timeout: Duration) -> Result<reqwest::Client, NoClient> {
-        reqwest::Client::builder()
-            .user_agent(concat!("titan/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .timeout(timeout)
+        plain_client(timeout)
             // a kept connection could lead to the old instance of a service that has just been replaced
             .pool_max_idle_per_host(0)
             .https_only(scheme == Scheme::Https)
@@ -127,6 +122,24 @@ impl Guard {
     fn permits(&self, address: IpAddr, scheme: Scheme) -> bool {
         self.is_allowed(address) || (scheme == Scheme::Https && is_public(address))
     }
+}
+
+/// A client for an address that the operator set, such as Render's API: no address rule, and also no redirects and no
+/// second sending.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub fn operator_client(timeout: Duration) -> Result<reqwest::Client, NoClient> {
+    plain_client(timeout).build().map_err(|error| NoClient(explain(&error)))
+}
+
+fn plain_client(timeout: Duration) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("titan/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .timeout(timeout)
 }
 
 /// How a service is called.

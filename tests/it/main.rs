@@ -5,6 +5,7 @@ mod github_adapter;
 mod github_documented;
 mod postgres;
 mod probe;
+mod render;
 mod render_sim;
 mod support;
 mod webhook;
