@@ -9,3 +9,4 @@ mod render;
 mod render_sim;
 mod support;
 mod webhook;
+mod webhook_examples;
