@@ -34,7 +34,11 @@ impl Manners {
 
     /// Checks what is documented in prose only; `None` when the exchange belongs to the API that the document describes.
     pub fn check_outside_the_document(self, exchange: &Exchange) -> Option<Vec<Violation>> {
-        (self == Self::Render && exchange.path.starts_with("/deploy/")).then(|| deploy_hook(exchange))
+        match self {
+            Self::Render => exchange.path.starts_with("/deploy/").then(|| deploy_hook(exchange)),
+            // git's own protocol, which git itself speaks on both ends
+            Self::GitHub => exchange.path.split('/').nth(2)?.ends_with(".git").then(Vec::new),
+        }
     }
 
     /// Whether an answer that the operation's documentation does not list is one that any operation can have.

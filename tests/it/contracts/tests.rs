@@ -91,6 +91,7 @@ fn what_github_documents_is_honest() {
         list,
         answered(with_github("GET", "/repos/acme/shop/compare/main...feature/a", 200), &compare),
         with_github("DELETE", "/repos/acme/shop/git/refs/heads/titan/7", 204),
+        with_github("GET", "/acme/shop.git/info/refs?service=git-upload-pack", 200),
         with_github("GET", COMMENTS, 502),
         with_github("GET", COMMENTS, 0),
         unchanged,
