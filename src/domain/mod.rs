@@ -10,6 +10,7 @@ pub mod plan;
 pub mod policy;
 pub mod progress;
 pub mod reason;
+pub mod report;
 pub mod run;
 pub mod snapshot;
 pub mod verdict;

@@ -1,0 +1,199 @@
+//! The answer to a command, for the status comment: what was refused and why, what was done, or what was asked for.
+//!
+//! Made once, when the command is concluded, and kept as Markdown. A refusal shows every gate: the closed ones with
+//! what was seen and the way out, the open ones folded away. Nothing here knows how the run went on afterwards.
+
+use askama::Template;
+
+use super::words::{Mark, cell, code, count};
+use crate::domain::command::{CommandName, Hint};
+use crate::domain::gates::GateResult;
+use crate::domain::ids::CommitSha;
+use crate::domain::markdown::escape;
+use crate::domain::plan::{Control, Refusal};
+use crate::domain::run::RunKind;
+
+/// One gate as a row of a table: finished Markdown, fit for cells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GateRow {
+    icon: &'static str,
+    gate: &'static str,
+    observed: String,
+    way_out: String,
+    reason: &'static str,
+}
+
+impl From<&GateResult> for GateRow {
+    fn from(result: &GateResult) -> Self {
+        let mark = if result.passed() { Mark::Good } else { Mark::Bad };
+        Self {
+            icon: mark.icon(),
+            gate: result.gate.as_str(),
+            observed: cell(&result.observed),
+            way_out: cell(&result.way_out),
+            reason: result.reason.map_or("", |reason| reason.code()),
+        }
+    }
+}
+
+/// The gates of one command: the closed ones first.
+struct GateTable {
+    command: String,
+    closed: Vec<GateRow>,
+    met: Vec<GateRow>,
+    met_count: String,
+}
+
+impl GateTable {
+    fn new(command: String, gates: &[GateResult]) -> Self {
+        let (met, closed): (Vec<_>, Vec<_>) = gates.iter().partition(|gate| gate.passed());
+        Self {
+            command,
+            met_count: count(met.len(), "gate"),
+            closed: closed.into_iter().map(GateRow::from).collect(),
+            met: met.into_iter().map(GateRow::from).collect(),
+        }
+    }
+
+    /// What the command's line in the overview says.
+    fn in_short(&self) -> String {
+        match self.closed.as_slice() {
+            [] => "would start now".to_owned(),
+            [first, rest @ ..] => {
+                let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
+                format!("{}{more}; {}", first.observed, first.way_out)
+            }
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "github/answer_refusal.md")]
+struct RefusalAnswer<'a> {
+    table: GateTable,
+    asked: String,
+    actor: &'a str,
+    head: &'a str,
+    closed_count: String,
+}
+
+/// A refusal: which gates are closed, what was seen, what to do, and the reason codes. `head` is the commit that the
+/// command was judged for.
+pub fn refusal(actor: &str, refusal: &Refusal, head: &CommitSha) -> String {
+    let table = GateTable::new(refusal.command.to_string(), &refusal.gates);
+    let project = refusal.project.as_ref().map_or_else(String::new, |project| format!(" {project}"));
+    let asked = format!("/titan {}{project}", refusal.command);
+    let closed_count = match table.closed.len() {
+        1 => "1 gate is closed".to_owned(),
+        n => format!("{n} gates are closed"),
+    };
+    render(&RefusalAnswer { table, asked, actor: &code(actor), head: head.short(), closed_count })
+}
+
+struct StatusLine {
+    icon: &'static str,
+    command: String,
+    in_short: String,
+}
+
+#[derive(Template)]
+#[template(path = "github/answer_status.md")]
+struct StatusAnswer<'a> {
+    actor: &'a str,
+    head: &'a str,
+    lines: Vec<StatusLine>,
+    tables: Vec<GateTable>,
+}
+
+/// Every gate of every run command, as they stand for this person now.
+pub fn status(actor: &str, gates: &[(RunKind, Vec<GateResult>)], head: &CommitSha) -> String {
+    let tables: Vec<GateTable> = gates.iter().map(|(kind, gates)| GateTable::new(kind.to_string(), gates)).collect();
+    let line = |table: &GateTable| StatusLine {
+        icon: if table.closed.is_empty() { Mark::Good } else { Mark::Bad }.icon(),
+        command: table.command.clone(),
+        in_short: table.in_short(),
+    };
+    let lines = tables.iter().map(line).collect();
+    render(&StatusAnswer { actor: &code(actor), head: head.short(), lines, tables })
+}
+
+struct HelpLine {
+    icon: &'static str,
+    command: &'static str,
+    summary: &'static str,
+    observed: String,
+}
+
+#[derive(Template)]
+#[template(path = "github/answer_help.md")]
+struct HelpAnswer<'a> {
+    actor: &'a str,
+    lines: Vec<HelpLine>,
+}
+
+/// The commands and whether this person may give them here.
+pub fn help(actor: &str, commands: &[(CommandName, GateResult)]) -> String {
+    let line = |(name, permission): &(CommandName, GateResult)| HelpLine {
+        icon: if permission.passed() { Mark::Good } else { Mark::Bad }.icon(),
+        command: name.as_str(),
+        summary: name.summary(),
+        observed: cell(&permission.observed),
+    };
+    render(&HelpAnswer { actor: &code(actor), lines: commands.iter().map(line).collect() })
+}
+
+/// An answer to something close to a command.
+pub fn hint(actor: &str, hint: &Hint) -> String {
+    let meant = match &hint.suggestion {
+        Some(suggestion) => format!("Did you mean {}?", code(suggestion)),
+        None => "Nothing was done.".to_owned(),
+    };
+    format!(
+        "🤔 **Not understood**, {}: {}. {meant} Comment `/titan help` to see what you may do here.",
+        code(actor),
+        cell(&hint.problem)
+    )
+}
+
+/// What a change of Titan's own state means from now on. `under_way` is how many runs of this change had not ended;
+/// only `cancel` says it.
+pub fn control(actor: &str, control: &Control, under_way: usize) -> String {
+    let who = code(actor);
+    let why = |reason: &str| if reason.is_empty() { String::new() } else { format!(" ({})", cell(&escape(reason))) };
+    match control {
+        Control::Arm => format!(
+            "✅ **Deployment is on** for this repository; {who} turned it on. Titan now deploys what passes its gates. \
+             An admin turns it off with `/titan disarm`."
+        ),
+        Control::Disarm => format!(
+            "✅ **Deployment is off** for this repository; {who} turned it off. Proposals still run; nothing is deployed \
+             until an admin comments `/titan arm`."
+        ),
+        Control::Halt { reason } => format!(
+            "🛑 **Halt**: {who} stopped every running and future deployment of this account{}. Each run stops before its \
+             next effect. An admin lifts it with `/titan resume`.",
+            why(reason)
+        ),
+        Control::Resume => format!(
+            "✅ **The halt is lifted** by {who}. Runs that were stopped do not go on by themselves: give their commands again."
+        ),
+        Control::Lock { project, reason } => format!(
+            "🔒 **{project} is locked** for this pull request by {who}{}: no other pull request can use its canary or \
+             production until it is closed, or somebody comments `/titan unlock {project}`.",
+            why(reason)
+        ),
+        Control::Unlock { project } => {
+            format!("🔓 **{project} is free**: {who} gave its locks back. Any pull request may use it now.")
+        }
+        Control::Cancel if under_way == 0 => format!("✅ Nothing is running for this pull request, {who}."),
+        Control::Cancel => {
+            let runs = count(under_way, "run");
+            format!("✅ {who} asked {runs} of this pull request to stop. What is live by then is put back first.")
+        }
+    }
+}
+
+/// Templates here only join text, which cannot fail.
+pub(super) fn render(template: &impl Template) -> String {
+    template.render().map(|text| text.trim().to_owned()).unwrap_or_default()
+}
