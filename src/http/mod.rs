@@ -3,8 +3,13 @@
 //! It verifies, stores and shows. It decides nothing, starts no run and makes no call to GitHub or Render: what is to be
 //! done is queued in the same transaction as the delivery, and a worker does it.
 
+mod ansi;
+pub mod api;
 pub mod health;
+pub mod links;
 pub mod live;
+pub mod metrics;
+pub mod pipeline;
 pub mod problem;
 pub mod webhook;
 
@@ -45,9 +50,13 @@ pub struct WebState {
 
 /// Every route of Titan.
 pub fn router(state: WebState) -> Router {
+    metrics::describe();
     Router::new()
         .merge(webhook::routes())
         .merge(health::routes())
+        .merge(metrics::routes())
+        .merge(api::routes())
+        .merge(api::streams())
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::from_fn(observe))
@@ -74,7 +83,7 @@ async fn observe(request: Request, next: Next) -> Response {
     let status = response.status().as_u16();
     let duration_ms = begun.elapsed().as_millis() as u64;
     let labels = [("route", route), ("method", method.to_string()), ("status", status.to_string())];
-    metrics::counter!("titan_http_requests_total", &labels).increment(1);
+    ::metrics::counter!("titan_http_requests_total", &labels).increment(1);
     if response.status().is_server_error() {
         tracing::warn!(%method, path, status, duration_ms, "request failed");
     } else {

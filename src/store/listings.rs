@@ -1,7 +1,13 @@
 //! Lists for the pages and the API that no decision reads.
 
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::artifacts::LogChunk;
 use super::{Store, StoreError};
-use crate::domain::ids::{PrNumber, ProjectName, RepoName};
+use crate::domain::ids::{CommitSha, Environment, PrNumber, ProjectName, RepoName, RunId};
+use crate::domain::run::RunKind;
+use crate::domain::snapshot::{ActiveRun, LockFact};
 
 /// A project with its place.
 #[derive(Debug, Clone)]
@@ -32,14 +38,121 @@ pub struct ChangePlace {
     /// The answer to the latest command.
     pub answer: String,
     /// The head as last seen.
-    pub head: Option<crate::domain::ids::CommitSha>,
+    pub head: Option<CommitSha>,
     /// Whether it was open when last seen.
     pub open: bool,
     /// Whether deployment is on.
     pub armed: bool,
 }
 
+/// A version that is or was live, with what brought it.
+#[derive(Debug, Clone)]
+pub struct ReleaseListing {
+    /// The project's row id.
+    pub project_id: i64,
+    /// Where.
+    pub environment: Environment,
+    /// The commit that the service answered with.
+    pub commit: CommitSha,
+    /// `unproven`, `good` or `bad`.
+    pub status: String,
+    /// Whether it is what is live now.
+    pub current: bool,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// What brought it; `None` for a version that was found there.
+    pub brought: Option<Bringer>,
+}
+
+/// The run that brought a version.
+#[derive(Debug, Clone)]
+pub struct Bringer {
+    /// The run.
+    pub run: RunId,
+    /// What it did.
+    pub kind: RunKind,
+    /// Who asked.
+    pub actor: String,
+    /// For which pull request.
+    pub number: PrNumber,
+}
+
+#[derive(sqlx::FromRow)]
+struct ReleaseRow {
+    project_id: i64,
+    environment: String,
+    commit: String,
+    status: String,
+    current: bool,
+    since: DateTime<Utc>,
+    run_id: Option<Uuid>,
+    kind: Option<String>,
+    actor: Option<String>,
+    number: Option<i64>,
+}
+
+/// The columns of [`ReleaseRow`] and where they come from.
+const SELECT_RELEASE: &str = "SELECT release.project_id, release.environment, release.commit, release.status,
+        release.current, release.since, release.run_id, run.kind, run.actor, change.number
+    FROM release LEFT JOIN run ON run.id = release.run_id LEFT JOIN change ON change.id = run.change_id ";
+
+impl TryFrom<ReleaseRow> for ReleaseListing {
+    type Error = StoreError;
+
+    fn try_from(row: ReleaseRow) -> Result<Self, StoreError> {
+        let brought = match (row.run_id, row.kind, row.actor, row.number) {
+            (Some(run), Some(kind), Some(actor), Some(number)) => {
+                Some(Bringer { run: RunId(run), kind: super::word(&kind)?, actor, number: PrNumber(number) })
+            }
+            _ => None,
+        };
+        Ok(Self {
+            project_id: row.project_id,
+            environment: environment(&row.environment)?,
+            commit: super::word(&row.commit)?,
+            status: row.status,
+            current: row.current,
+            since: row.since,
+            brought,
+        })
+    }
+}
+
+fn environment(word: &str) -> Result<Environment, StoreError> {
+    [Environment::Canary, Environment::Production]
+        .into_iter()
+        .find(|e| e.as_str() == word)
+        .ok_or_else(|| StoreError::Corrupt(format!("environment {word:?}")))
+}
+
+/// What a run left.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct ArtifactListing {
+    /// `build-log`, `patch`, `build-output` or `release-manifest`.
+    pub kind: String,
+    /// Size of its text.
+    pub bytes: i64,
+}
+
+/// The end of a run's build log.
+#[derive(Debug, Clone)]
+pub struct LogTail {
+    /// The last chunks, oldest first; may be empty.
+    pub chunks: Vec<LogChunk>,
+    /// Bytes of the log before them.
+    pub omitted_bytes: i64,
+}
+
 type ProjectRow = (i64, String, String, String, Option<String>, Option<String>);
+
+impl TryFrom<ProjectRow> for ProjectListing {
+    type Error = StoreError;
+
+    fn try_from((id, owner, repo, name, canary_url, production_url): ProjectRow) -> Result<Self, StoreError> {
+        let repo = RepoName::new(&owner, &repo).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        Ok(Self { id, repo, name: super::word(&name)?, canary_url, production_url })
+    }
+}
 
 impl Store {
     /// Projects of one repository or of all, by name.
@@ -57,17 +170,7 @@ impl Store {
         .bind(repo.map(RepoName::name))
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter()
-            .map(|(id, owner, repo, name, canary_url, production_url)| {
-                Ok(ProjectListing {
-                    id,
-                    repo: RepoName::new(&owner, &repo).map_err(|e| StoreError::Corrupt(e.to_string()))?,
-                    name: super::word(&name)?,
-                    canary_url,
-                    production_url,
-                })
-            })
-            .collect()
+        rows.into_iter().map(ProjectListing::try_from).collect()
     }
 
     /// The row id of a repository that Titan has met.
@@ -131,5 +234,130 @@ impl Store {
             false => Vec::new(),
         };
         Ok(super::MIGRATOR.iter().filter(|m| !applied.contains(&m.version)).count())
+    }
+
+    /// One project.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn find_project(&self, id: i64) -> Result<Option<ProjectListing>, StoreError> {
+        let row: Option<ProjectRow> = sqlx::query_as(
+            "SELECT p.id, r.owner, r.name, p.name, p.canary_url, p.production_url
+             FROM project p JOIN repository r ON r.id = p.repository_id WHERE p.id = $1",
+        )
+        .bind(id)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(ProjectListing::try_from).transpose()
+    }
+
+    /// What is live on the environments of these projects, in no order.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_current_releases(&self, projects: &[i64]) -> Result<Vec<ReleaseListing>, StoreError> {
+        let rows: Vec<ReleaseRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "{SELECT_RELEASE} WHERE release.current AND release.project_id = ANY($1)"
+        )))
+        .bind(projects)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(ReleaseListing::try_from).collect()
+    }
+
+    /// What was live on both environments of a project, newest first.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_release_history(&self, project_id: i64, limit: i64) -> Result<Vec<ReleaseListing>, StoreError> {
+        let rows: Vec<ReleaseRow> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "{SELECT_RELEASE} WHERE release.project_id = $1 ORDER BY release.id DESC LIMIT $2"
+        )))
+        .bind(project_id)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(ReleaseListing::try_from).collect()
+    }
+
+    /// The locks of these projects with their project, canary first.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_locks_of(&self, projects: &[i64]) -> Result<Vec<(i64, LockFact)>, StoreError> {
+        let rows: Vec<(i64, String, i64, String, String, DateTime<Utc>)> = sqlx::query_as(
+            "SELECT l.project_id, l.environment, c.number, l.taken_by, l.reason, l.taken_at
+             FROM environment_lock l JOIN change c ON c.id = l.change_id
+             WHERE l.project_id = ANY($1) ORDER BY l.project_id, l.environment",
+        )
+        .bind(projects)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|(project_id, word, number, by, reason, since)| {
+                let environment = environment(&word)?;
+                Ok((project_id, LockFact { environment, owner: PrNumber(number), by, reason, since }))
+            })
+            .collect()
+    }
+
+    /// The runs that are changing these projects now, with their project.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_active_runs(&self, projects: &[i64]) -> Result<Vec<(i64, ActiveRun)>, StoreError> {
+        let rows: Vec<(i64, Uuid, String, i64)> = sqlx::query_as(
+            "SELECT run.project_id, run.id, run.kind, change.number FROM run JOIN change ON change.id = run.change_id
+             WHERE run.project_id = ANY($1) AND run.status <> 'completed' AND run.kind <> 'propose'",
+        )
+        .bind(projects)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|(project_id, id, kind, number)| {
+                Ok((project_id, ActiveRun { id: RunId(id), kind: super::word(&kind)?, number: PrNumber(number) }))
+            })
+            .collect()
+    }
+
+    /// What a run left, by kind.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_artifacts(&self, run: RunId) -> Result<Vec<ArtifactListing>, StoreError> {
+        Ok(sqlx::query_as(
+            "SELECT a.kind, COALESCE(sum(octet_length(c.content)), 0)::bigint AS bytes
+             FROM artifact a LEFT JOIN artifact_chunk c ON c.artifact_id = a.id
+             WHERE a.run_id = $1 GROUP BY a.kind ORDER BY a.kind",
+        )
+        .bind(run.0)
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// The end of a run's build log: whole chunks, as many as fit into `max_bytes`, at least one.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn read_log_tail(&self, run: RunId, max_bytes: i64) -> Result<LogTail, StoreError> {
+        let rows: Vec<(i64, String, i64)> = sqlx::query_as(
+            "SELECT seq, content, before FROM (
+                 SELECT c.seq, c.content,
+                        sum(octet_length(c.content)) OVER (ORDER BY c.seq) - octet_length(c.content) AS before,
+                        sum(octet_length(c.content)) OVER (ORDER BY c.seq DESC) AS from_here,
+                        row_number() OVER (ORDER BY c.seq DESC) AS from_end
+                 FROM artifact_chunk c JOIN artifact a ON a.id = c.artifact_id
+                 WHERE a.run_id = $1 AND a.kind = 'build-log') AS chunk
+             WHERE from_here <= $2 OR from_end = 1 ORDER BY seq",
+        )
+        .bind(run.0)
+        .bind(max_bytes)
+        .fetch_all(&self.pool)
+        .await?;
+        let omitted_bytes = rows.first().map_or(0, |row| row.2);
+        Ok(LogTail {
+            chunks: rows.into_iter().map(|(seq, content, _)| LogChunk { seq, content }).collect(),
+            omitted_bytes,
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! Titan driven from outside over HTTP: one file a story.
 
+mod api;
 mod checkout;
 mod contracts;
 mod github_adapter;

@@ -1,4 +1,5 @@
 //! What several stories need.
 
 pub mod database;
+pub mod scene;
 pub mod web;
