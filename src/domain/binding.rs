@@ -1,0 +1,112 @@
+//! Which head a command means: the one that the person saw.
+//!
+//! A comment's payload carries no head commit and git's dates can be forged, so the ledger of heads decides, which is
+//! written from GitHub's own events.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::command::{Command, CommandName};
+use super::ids::CommitSha;
+use super::snapshot::HeadBinding;
+
+/// A push this close to a command leaves open which head the person saw.
+const TOO_CLOSE: TimeDelta = TimeDelta::seconds(3);
+
+/// When and how a command was given.
+#[derive(Debug, Clone)]
+pub struct Given {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The head that came with it (label and button events carry one).
+    pub head: Option<CommitSha>,
+}
+
+/// Binds a command to a head. `ledger` holds the heads that the change had since when, oldest first; `head` is the head
+/// now.
+pub fn bind(command: &Command, given: &Given, ledger: &[(CommitSha, DateTime<Utc>)], head: &CommitSha) -> HeadBinding {
+    if let Some(prefix) = &command.commit {
+        return match prefix.matches(head) {
+            true => HeadBinding::Current,
+            false => HeadBinding::Other { meant: prefix.to_string() },
+        };
+    }
+    if let Some(came_with) = &given.head {
+        return match came_with == head {
+            true => HeadBinding::Current,
+            false => HeadBinding::Other { meant: came_with.short().to_owned() },
+        };
+    }
+    // A proposal changes nothing outside: building the newest head is what anybody would mean.
+    if command.name == CommandName::Propose {
+        return HeadBinding::Current;
+    }
+    let moves: Vec<(&CommitSha, &CommitSha, DateTime<Utc>)> = ledger
+        .windows(2)
+        .filter(|pair| pair[0].0 != pair[1].0)
+        .map(|pair| (&pair[0].0, &pair[1].0, pair[1].1))
+        .collect();
+    if let Some((before, _, _)) = moves.iter().find(|(_, _, at)| (*at - given.at).abs() <= TOO_CLOSE) {
+        return HeadBinding::Ambiguous { before: Some((*before).clone()) };
+    }
+    if let Some((before, _, _)) = moves.iter().find(|(_, _, at)| *at > given.at) {
+        return HeadBinding::Other { meant: before.short().to_owned() };
+    }
+    match ledger.last() {
+        // The push's own event has not arrived, so nobody knows when it happened.
+        Some((last, _)) if last != head => HeadBinding::Ambiguous { before: Some(last.clone()) },
+        _ => HeadBinding::Current,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sha(digit: char) -> CommitSha {
+        digit.to_string().repeat(40).parse().expect("a commit id")
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a time")
+    }
+
+    fn canary(commit: Option<&str>) -> Command {
+        let commit = commit.map(|c| c.parse().expect("a prefix"));
+        Command { commit, ..Command::bare(CommandName::Canary) }
+    }
+
+    #[test]
+    fn a_command_means_the_head_that_was_there_when_it_was_given() {
+        let ledger = [(sha('a'), at(0)), (sha('b'), at(100))];
+        let given = |seconds| Given { at: at(seconds), head: None };
+        let other = |meant: &str| HeadBinding::Other { meant: meant.to_owned() };
+        assert_eq!(bind(&canary(None), &given(200), &ledger, &sha('b')), HeadBinding::Current);
+        assert_eq!(bind(&canary(None), &given(50), &ledger, &sha('b')), other("aaaaaaa"));
+        assert_eq!(bind(&canary(None), &given(102), &ledger, &sha('b')), HeadBinding::Ambiguous { before: Some(sha('a')) });
+        assert_eq!(bind(&canary(None), &given(98), &ledger, &sha('b')), HeadBinding::Ambiguous { before: Some(sha('a')) });
+        assert_eq!(bind(&canary(None), &given(200), &ledger, &sha('c')), HeadBinding::Ambiguous { before: Some(sha('b')) });
+    }
+
+    #[test]
+    fn opening_is_no_push_and_an_empty_ledger_hides_nothing() {
+        let given = Given { at: at(1), head: None };
+        assert_eq!(bind(&canary(None), &given, &[(sha('a'), at(0))], &sha('a')), HeadBinding::Current);
+        assert_eq!(bind(&canary(None), &given, &[], &sha('a')), HeadBinding::Current);
+    }
+
+    #[test]
+    fn a_named_commit_decides_whatever_the_ledger_says() {
+        let given = Given { at: at(102), head: None };
+        let ledger = [(sha('a'), at(0)), (sha('b'), at(100))];
+        assert_eq!(bind(&canary(Some("bbbbbbb")), &given, &ledger, &sha('b')), HeadBinding::Current);
+        let meant = "aaaaaaa".to_owned();
+        assert_eq!(bind(&canary(Some("aaaaaaa")), &given, &ledger, &sha('b')), HeadBinding::Other { meant });
+    }
+
+    #[test]
+    fn a_button_is_bound_to_its_own_commit() {
+        let given = Given { at: at(500), head: Some(sha('a')) };
+        let meant = "aaaaaaa".to_owned();
+        assert_eq!(bind(&canary(None), &given, &[], &sha('b')), HeadBinding::Other { meant });
+    }
+}
