@@ -244,3 +244,10 @@ CREATE TABLE feedback (
     sent_at     TIMESTAMPTZ,
     CONSTRAINT feedback_key PRIMARY KEY (change_id, key)
 );
+
+-- The policies that runs were decided under, by hash, so that every step of a run reads the one it is pinned to.
+CREATE TABLE policy (
+    hash    TEXT PRIMARY KEY,
+    body    TEXT NOT NULL,
+    seen_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);

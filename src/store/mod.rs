@@ -12,6 +12,7 @@ pub mod feedback;
 pub mod jobs;
 pub mod listings;
 pub mod pipelines;
+pub mod policies;
 pub mod runs;
 pub mod steps;
 pub mod tenants;

@@ -6,11 +6,12 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::jobs::{NewJob, enqueue};
+use super::steps::Step;
 use super::{Lease, Store, StoreError, events, storable};
 use crate::domain::gates::GateResult;
 use crate::domain::ids::{CommitSha, InstallationId, PrNumber, ProjectName, RepoName, RunId};
 use crate::domain::plan::Plan;
-use crate::domain::run::{Conclusion, RunEvent, RunKind, RunStatus, next_status};
+use crate::domain::run::{Conclusion, RunEvent, RunKind, RunStatus, StepStatus, next_status};
 
 /// A run with the names of what it belongs to.
 #[derive(Debug, Clone)]
@@ -224,6 +225,8 @@ pub(super) async fn advance(
 /// How a run ends and what that changes.
 #[derive(Debug)]
 pub struct Ending<'a> {
+    /// Its last step with how that ended and what was seen; `None` when a step was given up.
+    pub step: Option<(&'a Step, StepStatus, &'a str)>,
     /// Its conclusion.
     pub conclusion: Conclusion,
     /// One sentence, Markdown.
@@ -235,7 +238,7 @@ pub struct Ending<'a> {
 }
 
 impl Store {
-    /// Ends a run: its pending steps are skipped, its locks given back if so decided, its job ended, the report and
+    /// Ends a run with its last step: the pending ones are skipped, its locks given back if so decided, its job ended, the report and
     /// the follow-up run queued; all or nothing.
     ///
     /// # Errors
@@ -243,6 +246,9 @@ impl Store {
     pub async fn conclude_run(&self, lease: Lease, run: &Run, ending: &Ending<'_>) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
         super::jobs::finish(&mut tx, lease).await?;
+        if let Some((step, status, detail)) = ending.step {
+            super::steps::end(&mut tx, run.id, step, status, detail).await?;
+        }
         sqlx::query("UPDATE step SET status = 'skipped' WHERE run_id = $1 AND status IN ('pending', 'running')")
             .bind(run.id.0)
             .execute(&mut *tx)

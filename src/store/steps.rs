@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use sqlx::PgConnection;
 
 use super::jobs::{self, NewJob, enqueue};
 use super::{Lease, Store, StoreError, events, runs, storable};
@@ -29,6 +30,25 @@ pub struct Step {
 }
 
 type StepRow = (i32, String, String, String, Value, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
+/// Ends a step inside the caller's transaction.
+pub(super) async fn end(
+    conn: &mut PgConnection,
+    run: RunId,
+    step: &Step,
+    status: StepStatus,
+    detail: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE step SET status = $3, detail = $4, completed_at = now() WHERE run_id = $1 AND position = $2")
+        .bind(run.0)
+        .bind(step.position)
+        .bind(status.as_str())
+        .bind(storable(detail))
+        .execute(&mut *conn)
+        .await?;
+    let data = serde_json::json!({ "step": step.name, "status": status, "detail": storable(detail) });
+    events::append(conn, run, "step_ended", &data).await
+}
 
 impl Store {
     /// The steps of a run, in order.
@@ -136,17 +156,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
         jobs::hold(&mut tx, lease).await?;
-        sqlx::query(
-            "UPDATE step SET status = $3, detail = $4, completed_at = now() WHERE run_id = $1 AND position = $2",
-        )
-        .bind(run.0)
-        .bind(step.position)
-        .bind(status.as_str())
-        .bind(storable(detail))
-        .execute(&mut *tx)
-        .await?;
-        let data = serde_json::json!({ "step": step.name, "status": status, "detail": storable(detail) });
-        events::append(&mut tx, run, "step_ended", &data).await?;
+        end(&mut tx, run, step, status, detail).await?;
         if let Some(name) = append {
             sqlx::query("UPDATE step SET status = 'skipped' WHERE run_id = $1 AND status = 'pending'")
                 .bind(run.0)

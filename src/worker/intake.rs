@@ -1,0 +1,361 @@
+//! A trigger becomes a decision: find out what was asked, read the facts, decide, commit. The only effect outside is
+//! the 👀 that tells the person that the command arrived.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Done, JobError, Services, facts};
+use crate::clock;
+use crate::domain::binding::Given;
+use crate::domain::command::{Command, CommandName, Parsed, parse};
+use crate::domain::gates::GateResult;
+use crate::domain::ids::{InstallationId, PrNumber, ProjectName, RunId};
+use crate::domain::plan::{Answer, Control, Decision, Plan, Refusal, decide};
+use crate::domain::reason::Reason;
+use crate::domain::report::answer;
+use crate::domain::run::RunKind;
+use crate::domain::snapshot::Snapshot;
+use crate::github::feedback::Reaction;
+use crate::github::webhook::{RepoFact, Trigger};
+use crate::github::GitHubError;
+use crate::store::changes::Change;
+use crate::store::commands::{NewCommand, StateChange};
+use crate::store::jobs::Job;
+use crate::store::tenants::Repository;
+use crate::store::{Lease, StoreError};
+
+/// The label that means `/titan propose` and marks a change as Titan's.
+pub const LABEL: &str = "titan-ops";
+
+/// What an intake job carries.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct IntakePayload {
+    /// The delivery it came with.
+    pub delivery: String,
+    /// What it asks for or tells.
+    pub trigger: Trigger,
+}
+
+/// A command with where and how it was given.
+struct Asked {
+    repo: RepoFact,
+    number: PrNumber,
+    actor: String,
+    source: &'static str,
+    key: String,
+    comment_id: Option<i64>,
+    given: Given,
+    what: What,
+}
+
+enum What {
+    Command(Command),
+    Misunderstood(crate::domain::command::Hint, String),
+}
+
+/// Acts on one stored trigger.
+///
+/// # Errors
+/// [`JobError`]; the trigger stays queued unless it can never be read.
+pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
+    let payload: IntakePayload =
+        serde_json::from_str(&job.payload).map_err(|e| JobError::Never(format!("the trigger cannot be read: {e}")))?;
+    tracing::debug!(delivery = %payload.delivery, "takes a trigger in");
+    match payload.trigger {
+        Trigger::Installation { id, account, action, .. } => {
+            let status = match action.as_str() {
+                "deleted" => "deleted",
+                "suspend" => "suspended",
+                _ => "active",
+            };
+            services.store.put_installation(id, &account, status).await?;
+        }
+        Trigger::Repositories { id, account, .. } => services.store.put_installation(id, &account, "active").await?,
+        Trigger::Head { repo, number, head, at, .. } => {
+            if let Some((_, change)) = place(services, &repo, number).await? {
+                services.store.record_head(change.id, &head, &payload.delivery, at).await?;
+            }
+        }
+        Trigger::Closed { repo, number, .. } => {
+            if let Some((_, change)) = place(services, &repo, number).await? {
+                services.store.close_change(change.id).await?;
+            }
+        }
+        Trigger::Ignored { .. } => {}
+        trigger @ (Trigger::Comment { .. } | Trigger::Labeled { .. } | Trigger::CheckAction { .. }) => {
+            if let Some(asked) = understand(services, &payload.delivery, trigger).await? {
+                return carry_out(services, job.lease, asked).await;
+            }
+        }
+    }
+    services.store.finish_job(job.lease).await?;
+    Ok(Done::Ended)
+}
+
+/// What a trigger asks for; `None`: nothing, and nobody gets an answer.
+async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Result<Option<Asked>, JobError> {
+    match trigger {
+        Trigger::Comment { repo, number, comment_id, author, via_app, body, created_at } => {
+            let what = match parse(&body) {
+                Parsed::Ignored => return Ok(None),
+                Parsed::Command(command) => What::Command(command),
+                Parsed::Misunderstood(hint) => What::Misunderstood(hint, first_line(&body)),
+            };
+            // Titan's own comments carry no command, but a comment that says so would be a loop: never from bots.
+            if author.bot || (via_app.is_some() && via_app == own_app(services).await?) {
+                return Ok(None);
+            }
+            let given = Given { at: created_at, head: None };
+            let key = format!("comment:{}:{comment_id}", repo.id);
+            let comment_id = Some(comment_id);
+            Ok(Some(Asked { repo, number, actor: author.login, source: "comment", key, comment_id, given, what }))
+        }
+        Trigger::Labeled { repo, number, label, actor, head, at } => {
+            if actor.bot || !label.eq_ignore_ascii_case(LABEL) {
+                return Ok(None);
+            }
+            let given = Given { at, head: Some(head) };
+            let what = What::Command(Command::bare(CommandName::Propose));
+            let key = format!("label:{delivery}");
+            Ok(Some(Asked { repo, number, actor: actor.login, source: "label", key, comment_id: None, given, what }))
+        }
+        Trigger::CheckAction { repo, external_id, head, identifier, actor, app_id, .. } => {
+            if actor.bot || (app_id.is_some() && app_id != own_app(services).await?) {
+                return Ok(None);
+            }
+            let Some((number, project)) = pressed_on(services, &repo, &external_id).await? else { return Ok(None) };
+            let Some(name) = button(&identifier) else { return Ok(None) };
+            let given = Given { at: clock::now(), head: Some(head) };
+            let what = What::Command(Command { project, ..Command::bare(name) });
+            let key = format!("button:{delivery}");
+            Ok(Some(Asked { repo, number, actor: actor.login, source: "button", key, comment_id: None, given, what }))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The command of a check run's button.
+fn button(identifier: &str) -> Option<CommandName> {
+    [CommandName::Propose, CommandName::Canary, CommandName::Promote, CommandName::Rollback]
+        .into_iter()
+        .find(|name| name.as_str() == identifier)
+}
+
+/// The pull request and project of the run that posted a check; `None` when it is not a check of this repository's runs.
+async fn pressed_on(
+    services: &Services,
+    repo: &RepoFact,
+    external_id: &str,
+) -> Result<Option<(PrNumber, Option<ProjectName>)>, JobError> {
+    let Some(id) = external_id.split(':').next().and_then(|id| id.parse::<RunId>().ok()) else { return Ok(None) };
+    let run = services.store.find_run(id).await?;
+    Ok(run.filter(|run| run.repo.same(&repo.name)).map(|run| (run.number, run.project)))
+}
+
+async fn own_app(services: &Services) -> Result<Option<i64>, JobError> {
+    Ok(Some(services.github.app().await?.id))
+}
+
+fn first_line(body: &str) -> String {
+    body.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().chars().take(80).collect()
+}
+
+/// The repository and change that an event is about; `None` when the App is not installed there.
+async fn place(
+    services: &Services,
+    repo: &RepoFact,
+    number: PrNumber,
+) -> Result<Option<(Repository, Change)>, JobError> {
+    let installation: InstallationId = match repo.installation {
+        Some(id) => id,
+        None => match services.github.installation_of(&repo.name).await {
+            Ok(id) => id,
+            Err(GitHubError::NotFound(why)) => {
+                tracing::info!(%why, repo = %repo.name, "the App is not installed there");
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        },
+    };
+    let repository = services.store.ensure_repository(installation, &repo.name).await?;
+    let change = services.store.ensure_change(repository.id, number).await?;
+    Ok(Some((repository, change)))
+}
+
+async fn carry_out(services: &Services, lease: Lease, asked: Asked) -> Result<Done, JobError> {
+    let Some((repository, change)) = place(services, &asked.repo, asked.number).await? else {
+        services.store.finish_job(lease).await?;
+        return Ok(Done::Ended);
+    };
+    let text = match &asked.what {
+        What::Command(command) => as_typed(command),
+        What::Misunderstood(_, line) => line.clone(),
+    };
+    let new = NewCommand {
+        key: &asked.key,
+        source: asked.source,
+        actor: &asked.actor,
+        text: &text,
+        comment_id: asked.comment_id,
+    };
+    let (command_id, concluded) = services.store.receive_command(change.id, &new).await?;
+    if concluded {
+        services.store.finish_job(lease).await?;
+        return Ok(Done::Ended);
+    }
+    tracing::info!(repo = %repository.name, number = asked.number.0, actor = %asked.actor, command = %text, "command");
+    acknowledge(services, &repository, asked.comment_id).await;
+    match &asked.what {
+        What::Misunderstood(hint, _) => {
+            let text = answer::hint(&asked.actor, hint);
+            services
+                .store
+                .conclude_command(lease, change.id, command_id, "misunderstood", &text, &StateChange::None)
+                .await?;
+        }
+        What::Command(command) => {
+            decide_and_commit(services, lease, &repository, &change, command_id, command, &asked).await?;
+        }
+    }
+    Ok(Done::Ended)
+}
+
+/// The command as a person would type it.
+fn as_typed(command: &Command) -> String {
+    let mut text = format!("/titan {}", command.name);
+    if let Some(project) = &command.project {
+        text.push_str(&format!(" {project}"));
+    }
+    if let Some(commit) = &command.commit {
+        text.push_str(&format!(" @{commit}"));
+    }
+    if !command.reason.is_empty() {
+        text.push_str(&format!(" {}", command.reason));
+    }
+    text
+}
+
+/// 👀. The API answers the same for one that exists, and a command is not lost because a reaction failed.
+async fn acknowledge(services: &Services, repository: &Repository, comment_id: Option<i64>) {
+    let Some(comment_id) = comment_id else { return };
+    if let Err(error) = facts::client(services, repository).react(comment_id, Reaction::Eyes).await {
+        tracing::warn!(%error, comment_id, "could not react with eyes");
+    }
+}
+
+async fn decide_and_commit(
+    services: &Services,
+    lease: Lease,
+    repository: &Repository,
+    change: &Change,
+    command_id: i64,
+    command: &Command,
+    asked: &Asked,
+) -> Result<(), JobError> {
+    // Between the facts and the commit somebody else may have been first; then the facts are read anew, and the gate
+    // that is closed now says so.
+    for _ in 0..3 {
+        let facts = facts::read(services, repository, change, &asked.actor, command, &asked.given).await?;
+        let snapshot = &facts.snapshot;
+        let commit = Commit { services, lease, repository, change, command_id, snapshot };
+        let result = match decide(command, snapshot) {
+            Decision::Start(plan) => commit.start(&plan, facts.policy_text.as_deref()).await,
+            Decision::Refuse(refusal) => commit.refuse(&refusal, &asked.actor).await,
+            Decision::Control(control) => commit.control(&control, &asked.actor).await,
+            Decision::Answer(wanted) => commit.answer(&wanted, &asked.actor).await,
+        };
+        match result {
+            Err(StoreError::Conflict { constraint }) => {
+                tracing::info!(constraint, "somebody else was first; decides again");
+            }
+            other => return Ok(other?),
+        }
+    }
+    Err(JobError::Later { at: None, why: "others keep being first".to_owned() })
+}
+
+/// One decision about to be committed.
+struct Commit<'a> {
+    services: &'a Services,
+    lease: Lease,
+    repository: &'a Repository,
+    change: &'a Change,
+    command_id: i64,
+    snapshot: &'a Snapshot,
+}
+
+impl Commit<'_> {
+    async fn start(&self, plan: &Plan, policy_text: Option<&str>) -> Result<(), StoreError> {
+        let store = &self.services.store;
+        if let (Some(hash), Some(text)) = (plan.policy_hash(), policy_text) {
+            store.put_policy(hash, text).await?;
+        }
+        let project_id = self.project_id(plan.project()).await?;
+        let id = RunId(uuid::Uuid::now_v7());
+        tracing::info!(run = %id, kind = %plan.kind(), head = %plan.head(), "starts a run");
+        store.start_run(self.lease, self.change.id, self.command_id, project_id, id, plan).await
+    }
+
+    async fn refuse(&self, refusal: &Refusal, actor: &str) -> Result<(), StoreError> {
+        let project_id = self.project_id(refusal.project.as_ref()).await?;
+        let id = RunId(uuid::Uuid::now_v7());
+        let run = RunKind::of(refusal.command).map(|_| (id, &self.snapshot.change.head, project_id));
+        let reason = first_reason(&refusal.gates);
+        let text = answer::refusal(actor, refusal, &self.snapshot.change.head);
+        tracing::info!(command = %refusal.command, ?reason, "refuses");
+        self.services
+            .store
+            .refuse_command(self.lease, self.change.id, self.command_id, run, refusal, reason, &text)
+            .await
+    }
+
+    async fn control(&self, control: &Control, actor: &str) -> Result<(), StoreError> {
+        let change = match control {
+            Control::Arm => StateChange::Arm { repository_id: self.repository.id, on: true },
+            Control::Disarm => StateChange::Arm { repository_id: self.repository.id, on: false },
+            Control::Halt { reason } => {
+                StateChange::Halt { installation: self.repository.installation, reason: Some(reason.clone()) }
+            }
+            Control::Resume => StateChange::Halt { installation: self.repository.installation, reason: None },
+            Control::Lock { project, reason } => match self.project_id(Some(project)).await? {
+                Some(project_id) => StateChange::Lock { project_id, reason: reason.clone() },
+                None => StateChange::None,
+            },
+            Control::Unlock { project } => match self.project_id(Some(project)).await? {
+                Some(project_id) => StateChange::Unlock { project_id },
+                None => StateChange::None,
+            },
+            Control::Cancel => StateChange::Cancel,
+        };
+        let active = self.snapshot.runs.iter().filter(|run| run.is_under_way()).count();
+        let text = answer::control(actor, control, active);
+        let store = &self.services.store;
+        store.conclude_command(self.lease, self.change.id, self.command_id, "done", &text, &change).await?;
+        Ok(())
+    }
+
+    async fn answer(&self, wanted: &Answer, actor: &str) -> Result<(), StoreError> {
+        let text = match wanted {
+            Answer::Status(tables) => answer::status(actor, tables, &self.snapshot.change.head),
+            Answer::Help(lines) => answer::help(actor, lines),
+        };
+        let store = &self.services.store;
+        let none = StateChange::None;
+        store.conclude_command(self.lease, self.change.id, self.command_id, "answered", &text, &none).await?;
+        Ok(())
+    }
+
+    async fn project_id(&self, name: Option<&ProjectName>) -> Result<Option<i64>, StoreError> {
+        let Some(name) = name else { return Ok(None) };
+        let project = self.snapshot.policy.policy().and_then(|policy| policy.projects.get(name));
+        match project {
+            Some(project) => {
+                Ok(Some(self.services.store.ensure_project(self.repository.id, name, project).await?))
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+fn first_reason(gates: &[GateResult]) -> Option<Reason> {
+    gates.iter().find_map(|gate| gate.reason)
+}

@@ -1,0 +1,260 @@
+//! The loop: claim, heartbeat, carry out, record. Woken by NOTIFY, by the next due time, and by a poll in case both fail.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures::FutureExt;
+use sqlx::postgres::PgListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use super::{Done, JobError, Services, intake, steps};
+use crate::clock;
+use crate::store::jobs::{Job, JobKind};
+use crate::store::{JOB_CHANNEL, StoreError};
+
+/// A claim lasts so long without a heartbeat. A worker that dies is replaced after it.
+const LEASE: Duration = Duration::from_secs(10);
+/// A heartbeat comes so often.
+const HEARTBEAT: Duration = Duration::from_secs(3);
+/// The queue is looked at so often even when nothing announces a job.
+const POLL: Duration = Duration::from_secs(2);
+/// Jobs that are carried out at the same time.
+const SLOTS: usize = 12;
+/// After so many failures in a row a job stops being tried; with the delays of [`backoff`] this takes about 20 minutes.
+const MAX_ATTEMPTS: i32 = 25;
+/// A job that panics or cannot be read is tried only so often.
+const MAX_BROKEN_ATTEMPTS: i32 = 3;
+/// A worker that shuts down waits so long for its jobs before it gives them back.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// A running set of workers.
+pub struct Pool {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Pool {
+    /// Starts the workers.
+    pub fn start(services: Services) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let wake = Arc::new(Notify::new());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(listen(services.clone(), wake.clone(), stopped.clone()));
+        tasks.spawn(reap(services.clone(), wake.clone(), stopped.clone()));
+        for _ in 0..SLOTS {
+            tasks.spawn(work(services.clone(), wake.clone(), stopped.clone()));
+        }
+        Self { stop, tasks }
+    }
+
+    /// Takes no more jobs, lets the current ones commit for a while, then gives the rest back.
+    pub async fn shutdown(mut self) {
+        let _ = self.stop.send(true);
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Turns announcements into wake-ups; reconnects for as long as it takes.
+async fn listen(services: Services, wake: Arc<Notify>, mut stopped: watch::Receiver<bool>) {
+    let options = services.store.pool().connect_options();
+    while !*stopped.borrow() {
+        // A pool of its own: a listener keeps its connection for good, and closing a shared pool would wait for it.
+        let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1).connect_lazy_with((*options).clone());
+        let listening = async {
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.listen(JOB_CHANNEL).await?;
+            loop {
+                listener.recv().await?;
+                wake.notify_waiters();
+            }
+        };
+        let result: Result<(), sqlx::Error> = tokio::select! {
+            result = listening => result,
+            _ = stopped.changed() => return,
+        };
+        if let Err(error) = result {
+            tracing::warn!(%error, "lost the announcements of jobs; polling until they are back");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => {}
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+/// Brings back the jobs of workers that died.
+async fn reap(services: Services, wake: Arc<Notify>, mut stopped: watch::Receiver<bool>) {
+    while !*stopped.borrow() {
+        match services.store.reap_jobs().await {
+            Ok(0) => {}
+            Ok(count) => {
+                tracing::warn!(count, "took over jobs whose worker did not come back");
+                wake.notify_waiters();
+            }
+            Err(error) => tracing::warn!(%error, "cannot look for lost jobs"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(HEARTBEAT) => {}
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+async fn work(services: Services, wake: Arc<Notify>, mut stopped: watch::Receiver<bool>) {
+    while !*stopped.borrow() {
+        // Interest is registered before the queue is read, so that no announcement can fall in between.
+        let mut woken = std::pin::pin!(wake.notified());
+        woken.as_mut().enable();
+        match services.store.claim_job(LEASE).await {
+            Ok(Some(job)) => carry_out(&services, job, stopped.clone()).await,
+            Ok(None) => {
+                let pause = pause(&services).await;
+                tokio::select! {
+                    () = woken => {}
+                    () = tokio::time::sleep(pause) => {}
+                    _ = stopped.changed() => return,
+                }
+            }
+            Err(error) => {
+                if !error.is_unavailable() {
+                    tracing::error!(%error, "cannot claim jobs");
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(POLL) => {}
+                    _ = stopped.changed() => return,
+                }
+            }
+        }
+    }
+}
+
+/// How long until there may be something to do.
+async fn pause(services: &Services) -> Duration {
+    match services.store.next_job_at().await {
+        Ok(Some(at)) => (at - clock::now()).to_std().unwrap_or(Duration::ZERO).clamp(Duration::from_millis(20), POLL),
+        _ => POLL,
+    }
+}
+
+async fn carry_out(services: &Services, job: Job, mut stopped: watch::Receiver<bool>) {
+    let span = tracing::info_span!(
+        "job",
+        job = job.lease.job_id,
+        kind = job.kind.as_str(),
+        key = %job.key,
+        attempt = job.attempts
+    );
+    let outcome = async {
+        let body = AssertUnwindSafe(execute(services, &job)).catch_unwind();
+        let drained = async {
+            let _ = stopped.wait_for(|stop| *stop).await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! {
+            result = body => Some(match result {
+                Ok(result) => result,
+                Err(panic) => Err(JobError::Never(format!("panicked: {}", message(&*panic)))),
+            }),
+            () = heartbeats(services, &job) => Some(Err(JobError::LeaseLost)),
+            () = drained => None,
+        }
+    }
+    .instrument(span.clone())
+    .await;
+    record(services, &job, outcome).instrument(span).await;
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
+}
+
+/// Returns only when the lease is lost.
+async fn heartbeats(services: &Services, job: &Job) {
+    loop {
+        tokio::time::sleep(HEARTBEAT).await;
+        match services.store.heartbeat(job.lease, LEASE).await {
+            Ok(()) => {}
+            Err(StoreError::LeaseLost(_)) => return,
+            // The database may be back before the lease ends; every commit checks the lease anyway.
+            Err(error) => tracing::warn!(%error, "missed a heartbeat"),
+        }
+    }
+}
+
+async fn execute(services: &Services, job: &Job) -> Result<Done, JobError> {
+    match job.kind {
+        JobKind::Intake => intake::take_in(services, job).await,
+        JobKind::Step => steps::advance(services, job).await,
+        JobKind::Report => report_job(services, job).await,
+    }
+}
+
+async fn report_job(services: &Services, job: &Job) -> Result<Done, JobError> {
+    let change_id = job.payload.parse().map_err(|_| JobError::Never(format!("payload {:?}", job.payload)))?;
+    super::report::report(&services.reporter(), job.lease, change_id).await?;
+    services.store.finish_job(job.lease).await?;
+    Ok(Done::Ended)
+}
+
+async fn record(services: &Services, job: &Job, outcome: Option<Result<Done, JobError>>) {
+    let store = &services.store;
+    let result = match outcome {
+        None => {
+            tracing::info!("gives the job back because of shutdown");
+            store.release_job(job.lease).await
+        }
+        Some(Ok(Done::Ended)) => Ok(()),
+        Some(Ok(Done::Until(at))) => store.sleep_job(job.lease, at).await,
+        Some(Err(JobError::LeaseLost)) => {
+            tracing::warn!("lost the lease; another worker goes on");
+            Ok(())
+        }
+        Some(Err(JobError::Later { at, why })) if job.attempts < MAX_ATTEMPTS => {
+            let why = services.redactor.clean(&why);
+            tracing::warn!(%why, "will try again");
+            let again = clock::now() + backoff(job.attempts);
+            store.retry_job(job.lease, at.map_or(again, |at| at.max(again)), &why).await
+        }
+        Some(Err(JobError::Never(why))) if job.attempts < MAX_BROKEN_ATTEMPTS => {
+            let why = services.redactor.clean(&why);
+            tracing::error!(%why, "the job is broken; will try again");
+            store.retry_job(job.lease, clock::now() + backoff(job.attempts), &why).await
+        }
+        Some(Err(JobError::Later { why, .. } | JobError::Never(why))) => give_up(services, job, &why).await,
+    };
+    match result {
+        Ok(()) | Err(StoreError::LeaseLost(_)) => {}
+        // The lease ends by itself and the job is taken up again.
+        Err(error) => tracing::warn!(%error, "cannot record what came of the job"),
+    }
+}
+
+/// A step that cannot be carried out ends its run, so that no lock is left behind; other jobs wait for a person.
+async fn give_up(services: &Services, job: &Job, why: &str) -> Result<(), StoreError> {
+    let why = services.redactor.clean(why);
+    tracing::error!(%why, "gives up");
+    if job.kind == JobKind::Step && steps::abandon(services, job, &why).await.is_ok() {
+        return Ok(());
+    }
+    services.store.bury_job(job.lease, &why).await
+}
+
+/// 1, 2, 4 … 60 seconds.
+fn backoff(attempts: i32) -> TimeDelta {
+    TimeDelta::seconds(1_i64 << attempts.saturating_sub(1).clamp(0, 6)).min(TimeDelta::seconds(60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_come_ever_later_and_never_more_than_a_minute_apart() {
+        let seconds: Vec<i64> = [1, 2, 3, 6, 7, 30].map(|attempt| backoff(attempt).num_seconds()).to_vec();
+        assert_eq!(seconds, [1, 2, 4, 32, 60, 60]);
+    }
+}

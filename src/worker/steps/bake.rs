@@ -1,0 +1,75 @@
+//! `bake`: the new version watched for the policy's time, one probe a taking-up, and judged.
+
+use super::{JobError, Outcome, StepContext};
+use crate::clock;
+use crate::domain::consequence::StepEnd;
+use crate::domain::ids::CommitSha;
+use crate::domain::progress::BakeProgress;
+use crate::domain::verdict::{self, BakeSample, Judgement, SampleIdentity, Verdict};
+use crate::probe::{IdentityAnswer, Observation};
+
+pub(super) async fn bake(context: &StepContext<'_>) -> Result<Outcome, JobError> {
+    let project = context.project().await?;
+    let target = context.target().await?;
+    let commit = context.expected_commit()?;
+    let interval = verdict::probe_interval(project.bake);
+    let mut progress: BakeProgress = context.progress();
+    let until = match progress.until {
+        Some(until) => until,
+        None => {
+            let now = clock::now();
+            let until = now + project.bake;
+            progress.started_at = Some(now);
+            progress.until = Some(until);
+            progress.expected = (project.bake.as_millis() / interval.as_millis().max(1)) as usize;
+            context.save_and_show(&progress, "watching the new version").await?;
+            until
+        }
+    };
+    if let Some(why) = context.forbidden().await? {
+        return Ok(Outcome::stopped(why));
+    }
+    if let Some(judgement) = progress.judgement.clone() {
+        return settle(context, &commit, judgement).await;
+    }
+    let began = clock::now();
+    let observation = context.services.prober.observe(&target).await;
+    let sample = sample(observation, &commit);
+    context.services.store.add_sample(context.lease, context.run.id, &sample).await?;
+    let samples = context.services.store.list_samples(context.run.id).await?;
+    let judgement = match verdict::fail_fast(&samples) {
+        Some(hopeless) => hopeless,
+        None if clock::now() < until => return Ok(Outcome::Wait((began + interval).min(until))),
+        None => verdict::judge(&samples, progress.expected),
+    };
+    progress.judgement = Some(judgement.clone());
+    context.save(&progress).await?;
+    settle(context, &commit, judgement).await
+}
+
+fn sample(observation: Observation, commit: &CommitSha) -> BakeSample {
+    let identity = match &observation.identity {
+        Some(IdentityAnswer::Commit(said)) if said.eq_ignore_ascii_case(commit.as_str()) => SampleIdentity::Expected,
+        Some(IdentityAnswer::Commit(_)) => SampleIdentity::Other,
+        _ => SampleIdentity::Unknown,
+    };
+    let probe = observation.sample;
+    BakeSample { healthy: probe.ok, latency_ms: Some(probe.latency_ms).filter(|_| probe.ok), identity, error: probe.error }
+}
+
+async fn settle(context: &StepContext<'_>, commit: &CommitSha, judgement: Judgement) -> Result<Outcome, JobError> {
+    let (project, environment) = (context.project_id()?, context.environment()?);
+    let store = &context.services.store;
+    let why = crate::domain::markdown::escape(&judgement.why);
+    Ok(match judgement.verdict {
+        Verdict::Pass => {
+            store.judge_release(context.lease, project, environment, commit, "good").await?;
+            Outcome::done(why)
+        }
+        Verdict::Fail => {
+            store.judge_release(context.lease, project, environment, commit, "bad").await?;
+            Outcome::failed_live(why)
+        }
+        Verdict::Inconclusive => Outcome::End(StepEnd::Inconclusive, format!("{why}; a person must decide")),
+    })
+}

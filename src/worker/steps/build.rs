@@ -1,0 +1,213 @@
+//! `build`: the pinned commit checked out and built in a sandbox, the log stored while it grows.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::{JobError, Outcome, StepContext};
+use crate::checkout::{self, CheckoutError};
+use crate::clock;
+use crate::domain::markdown::{escape, inline_code};
+use crate::domain::policy::Build;
+use crate::domain::progress::BuildProgress;
+use crate::github::Access;
+use crate::sandbox::{self, BuildOutcome, BuildRequest, OutputChunk};
+
+/// A checkout takes at most so long.
+const CHECKOUT_LIMIT: Duration = Duration::from_secs(300);
+/// A build may print so much.
+const OUTPUT_LIMIT: u64 = 16 * 1024 * 1024;
+/// So much of the log's end is shown in the check.
+const TAIL_BYTES: usize = 4_000;
+/// Output is stored so often.
+const FLUSH_EVERY: Duration = Duration::from_millis(300);
+/// Or as soon as so much is waiting.
+const FLUSH_BYTES: usize = 32 * 1024;
+/// When every build slot is taken, look again after this time.
+const SLOT_POLL: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
+
+pub(super) async fn build(context: &StepContext<'_>) -> Result<Outcome, JobError> {
+    let Ok(_slot) = context.services.build_slots.clone().try_acquire_owned() else {
+        return Ok(Outcome::Wait(clock::now() + SLOT_POLL));
+    };
+    let folder = Folder::new(context)?;
+    let result = build_in(context, &folder).await;
+    folder.remove();
+    result
+}
+
+/// A folder of this taking-up only, gone when it ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(context: &StepContext<'_>) -> Result<Self, JobError> {
+        let name = format!("{}-{}", context.run.id, context.lease.fence);
+        let path = context.services.output_dir.join("builds").join(name);
+        std::fs::create_dir_all(path.join("home")).map_err(|e| cannot("make the build folder", &e))?;
+        let path = path.canonicalize().map_err(|e| cannot("find the build folder", &e))?;
+        Ok(Self(path))
+    }
+
+    fn workspace(&self) -> PathBuf {
+        self.0.join("workspace")
+    }
+
+    fn home(&self) -> PathBuf {
+        self.0.join("home")
+    }
+
+    fn remove(&self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, "could not remove a build folder");
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A taking-up that was aborted leaves nothing behind either.
+        if self.0.exists() {
+            self.remove();
+        }
+    }
+}
+
+fn cannot(what: &str, error: &std::io::Error) -> JobError {
+    JobError::Later { at: None, why: format!("cannot {what}: {error}") }
+}
+
+async fn build_in(context: &StepContext<'_>, folder: &Folder) -> Result<Outcome, JobError> {
+    let policy = context.policy().await?;
+    if let Err(outcome) = check_out(context, &folder.workspace()).await? {
+        return Ok(outcome);
+    }
+    let mut progress = BuildProgress::default();
+    let commands = match sandbox::find_commands(&folder.workspace(), &policy.build) {
+        Ok(commands) => commands,
+        Err(why) => {
+            progress.outcome = Some(why.clone());
+            context.save(&progress).await?;
+            return Ok(Outcome::failed(escape(&why)));
+        }
+    };
+    progress.commands = commands.iter().map(|argv| argv.join(" ")).collect();
+    let shown = progress.commands.join(" && ");
+    context.save_and_show(&progress, &format!("running {}", inline_code(&shown))).await?;
+    let started = Instant::now();
+    let (outcome, log) = run(context, folder, commands, &policy.build).await?;
+    progress.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    progress.log_bytes = log.bytes;
+    progress.log_tail = log.tail;
+    let (ok, seen) = told(&outcome, &shown, progress.duration_ms);
+    progress.outcome = Some(seen.clone());
+    context.save(&progress).await?;
+    Ok(if ok { Outcome::done(seen) } else { Outcome::failed(seen) })
+}
+
+/// The checkout; the inner error is the step's end.
+async fn check_out(context: &StepContext<'_>, into: &Path) -> Result<Result<(), Outcome>, JobError> {
+    let client = context.github();
+    let token = client.token(Access::Checkout).await?;
+    match checkout::checkout(&client.git_url(), Some(&token), &context.run.head, into, CHECKOUT_LIMIT).await {
+        Ok(()) => Ok(Ok(())),
+        Err(CheckoutError::NotFound(why)) => {
+            Ok(Err(Outcome::failed(format!("`{}` could not be fetched: {}", context.run.head.short(), escape(&why)))))
+        }
+        Err(error) => Err(JobError::Later { at: None, why: error.to_string() }),
+    }
+}
+
+/// What the build printed.
+#[derive(Default)]
+struct Log {
+    bytes: u64,
+    tail: String,
+}
+
+async fn run(
+    context: &StepContext<'_>,
+    folder: &Folder,
+    commands: Vec<Vec<String>>,
+    build: &Build,
+) -> Result<(BuildOutcome, Log), JobError> {
+    let request = BuildRequest {
+        supervisor: context.services.supervisor.clone(),
+        workspace: folder.workspace(),
+        home: folder.home(),
+        commands,
+        timeout: build.timeout,
+        output_limit_bytes: OUTPUT_LIMIT,
+    };
+    let (sender, receiver) = mpsc::channel(256);
+    let (outcome, log) = tokio::join!(sandbox::run(request, sender), store_log(context, receiver));
+    let outcome = outcome.map_err(|error| JobError::Later { at: None, why: error.to_string() })?;
+    Ok((outcome, log?))
+}
+
+/// Stores whole lines as they come, a few times a second, without anything that looks like a secret.
+async fn store_log(context: &StepContext<'_>, mut output: mpsc::Receiver<OutputChunk>) -> Result<Log, JobError> {
+    let (store, run) = (&context.services.store, context.run.id);
+    let mut log = Log::default();
+    if !store.read_log_after(run, 0).await?.is_empty() {
+        store.append_log(context.lease, run, "\n--- the build was interrupted and starts again ---\n").await?;
+    }
+    let mut pending = String::new();
+    let mut flush = tokio::time::interval(FLUSH_EVERY);
+    let mut open = true;
+    while open {
+        let due = tokio::select! {
+            chunk = output.recv() => {
+                match chunk {
+                    Some(chunk) => pending.push_str(&chunk.text),
+                    None => open = false,
+                }
+                !open || pending.len() > FLUSH_BYTES
+            }
+            _ = flush.tick() => true,
+        };
+        // A secret that is cut in two by a chunk's border would not be found, so only whole lines are let through.
+        let whole = if open { pending.rfind('\n').map_or(0, |at| at + 1) } else { pending.len() };
+        if due && whole > 0 {
+            let text = context.services.redactor.clean(&pending[..whole]);
+            pending.drain(..whole);
+            store.append_log(context.lease, run, &text).await?;
+            log.bytes += text.len() as u64;
+            log.tail.push_str(&text);
+            keep_tail(&mut log.tail);
+        }
+    }
+    Ok(log)
+}
+
+fn keep_tail(tail: &mut String) {
+    if tail.len() > TAIL_BYTES {
+        let mut from = tail.len() - TAIL_BYTES;
+        while !tail.is_char_boundary(from) {
+            from += 1;
+        }
+        tail.drain(..from);
+    }
+}
+
+/// Whether the build is good, and one line of what was seen.
+fn told(outcome: &BuildOutcome, shown: &str, duration_ms: u64) -> (bool, String) {
+    let seconds = duration_ms.div_ceil(1000);
+    match outcome {
+        BuildOutcome::Succeeded { .. } => (true, format!("{} in {seconds} s", inline_code(shown))),
+        BuildOutcome::CommandFailed { command, exit, signal } => {
+            let how = match (exit, signal) {
+                (Some(code), _) => format!("ended with exit code {code}"),
+                (None, Some(signal)) => format!("was killed by signal {signal}"),
+                (None, None) => "did not end properly".to_owned(),
+            };
+            (false, format!("{} {how} after {seconds} s", inline_code(command)))
+        }
+        BuildOutcome::TimedOut { after } => {
+            (false, format!("the build was stopped after its limit of {}", humantime::format_duration(*after)))
+        }
+        BuildOutcome::OutputLimit => {
+            (false, format!("the build was stopped because it printed more than {} MB", OUTPUT_LIMIT / 1_048_576))
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! `deploy`: the pinned commit on the service, and waiting until Render says `live`.
+//!
+//! Before the first effect the version that is live is noted, because it is what a rollback brings back.
+
+use chrono::{DateTime, Utc};
+
+use super::{JobError, Outcome, StepContext};
+use crate::clock;
+use crate::domain::ids::{CommitSha, DeployId, Environment, ServiceId};
+use crate::domain::policy::{DeployVia, Target};
+use crate::domain::progress::{DeployProgress, Previous};
+use crate::probe::IdentityAnswer;
+use crate::render::{DeployStatus, RenderError, Started};
+
+/// A deploy made a moment before the intent by a clock that runs late still counts as the intent's.
+const CLOCK_SLACK: chrono::TimeDelta = chrono::TimeDelta::seconds(5);
+
+pub(super) async fn deploy(context: &StepContext<'_>) -> Result<Outcome, JobError> {
+    let target = context.target().await?;
+    let commit = context.expected_commit()?;
+    let mut progress: DeployProgress = context.progress();
+    if progress.intent_at.is_none() {
+        if let Some(why) = forbidden(context).await? {
+            return Ok(Outcome::stopped(why));
+        }
+        progress.previous = note_previous(context, &target).await?;
+        progress.service_url = Some(target.url.to_string());
+        progress.commit = Some(commit.clone());
+        progress.intent_at = Some(clock::now());
+        context.save_and_show(&progress, &format!("putting `{}` on `{}`", commit.short(), context.environment()?)).await?;
+        return begin(context, &target, &commit, progress).await;
+    }
+    if progress.deploy.is_none() {
+        // Taken up again: the call may or may not have been made, so look before making it.
+        return match find_earlier(context, &target, &commit, progress.intent_at).await? {
+            Some(deploy) => note_deploy(context, progress, deploy).await,
+            None => begin(context, &target, &commit, progress).await,
+        };
+    }
+    watch_until_live(context, &target, &commit, progress).await
+}
+
+/// A canary and a merge are for the head that people looked at; a deploy after the merge is for the merge commit, which
+/// no push can change any more.
+async fn forbidden(context: &StepContext<'_>) -> Result<Option<String>, JobError> {
+    match context.environment()? {
+        Environment::Canary => context.forbidden_at_head().await,
+        Environment::Production => context.forbidden().await,
+    }
+}
+
+/// The version that is live now, as Render and the service itself tell it; stored as a release, so that it can be
+/// brought back. It counts as good only when it is healthy and answers as itself.
+async fn note_previous(context: &StepContext<'_>, target: &Target) -> Result<Option<Previous>, JobError> {
+    let observation = context.services.prober.observe(target).await;
+    let said: Option<CommitSha> = match &observation.identity {
+        Some(IdentityAnswer::Commit(commit)) => commit.parse().ok(),
+        _ => None,
+    };
+    let live = match service_of(context, target) {
+        Some(service) => match context.services.render.live_deploy(&service).await {
+            Ok(live) => live,
+            Err(RenderError::NotConfigured(_)) => None,
+            Err(error) => return refused_by_render(error).map(|_| None),
+        },
+        None => None,
+    };
+    let deploy = live.as_ref().map(|live| live.id.clone());
+    let Some(commit) = live.and_then(|live| live.commit).or_else(|| said.clone()) else { return Ok(None) };
+    let good = observation.sample.ok && said.as_ref() == Some(&commit);
+    context
+        .services
+        .store
+        .put_release(
+            context.lease,
+            context.project_id()?,
+            context.environment()?,
+            &commit,
+            deploy.as_ref(),
+            None,
+            if good { "good" } else { "unproven" },
+        )
+        .await?;
+    Ok(Some(Previous { commit, deploy }))
+}
+
+/// The Render service behind a target, when the API can be asked about it.
+pub(super) fn service_of(context: &StepContext<'_>, target: &Target) -> Option<ServiceId> {
+    match &target.deploy {
+        DeployVia::Render(service) => Some(service.clone()),
+        DeployVia::Hook(name) => context.services.render.hook_service(name),
+    }
+}
+
+async fn begin(
+    context: &StepContext<'_>,
+    target: &Target,
+    commit: &CommitSha,
+    progress: DeployProgress,
+) -> Result<Outcome, JobError> {
+    let started = match start(context, target, commit).await {
+        Ok(started) => started,
+        Err(error) => return Ok(Outcome::failed(refused_by_render(error)?)),
+    };
+    match started {
+        Some(deploy) => note_deploy(context, progress, deploy).await,
+        None if service_of(context, target).is_none() => {
+            // A hook without the API: nobody can be asked but the service itself, which `verify` does.
+            context.save(&progress).await?;
+            Ok(Outcome::done(format!("`{}` handed to the deploy hook", commit.short())))
+        }
+        None => wait(context, progress.intent_at),
+    }
+}
+
+/// Starts a deploy; `None` when it was queued without an id.
+pub(super) async fn start(
+    context: &StepContext<'_>,
+    target: &Target,
+    commit: &CommitSha,
+) -> Result<Option<DeployId>, RenderError> {
+    let render = &context.services.render;
+    let started = match &target.deploy {
+        DeployVia::Render(service) => match render.start_deploy(service, commit).await? {
+            Started::Deploy(deploy) => Some(deploy.id),
+            Started::Queued => None,
+        },
+        DeployVia::Hook(name) => match render.trigger_hook(name, commit).await? {
+            crate::render::HookStarted::Deploy(deploy) => Some(deploy),
+            crate::render::HookStarted::Queued => None,
+        },
+    };
+    Ok(started)
+}
+
+/// What a refusal by Render means for people; an error that may pass by itself stays an error.
+pub(super) fn refused_by_render(error: RenderError) -> Result<String, JobError> {
+    match error {
+        RenderError::NotFound(_)
+        | RenderError::Conflict(_)
+        | RenderError::Invalid(_)
+        | RenderError::Unauthorized(_)
+        | RenderError::NotConfigured(_) => {
+            Ok(format!("Render refused the deploy: {}", crate::domain::markdown::escape(&error.to_string())))
+        }
+        other => Err(other.into()),
+    }
+}
+
+async fn note_deploy(
+    context: &StepContext<'_>,
+    mut progress: DeployProgress,
+    deploy: DeployId,
+) -> Result<Outcome, JobError> {
+    let intent_at = progress.intent_at;
+    progress.deploy = Some(deploy);
+    context.save(&progress).await?;
+    wait(context, intent_at)
+}
+
+fn wait(context: &StepContext<'_>, since: Option<DateTime<Utc>>) -> Result<Outcome, JobError> {
+    let now = clock::now();
+    let elapsed = since.and_then(|since| (now - since).to_std().ok()).unwrap_or_default();
+    Ok(Outcome::Wait(now + context.services.pace.poll_after(elapsed)))
+}
+
+/// A deploy that an earlier taking-up started for this commit.
+pub(super) async fn find_earlier(
+    context: &StepContext<'_>,
+    target: &Target,
+    commit: &CommitSha,
+    intent_at: Option<DateTime<Utc>>,
+) -> Result<Option<DeployId>, JobError> {
+    let (Some(service), Some(intent_at)) = (service_of(context, target), intent_at) else { return Ok(None) };
+    match context.services.render.find_deploy(&service, commit, intent_at - CLOCK_SLACK).await {
+        Ok(found) => Ok(found.map(|deploy| deploy.id)),
+        Err(RenderError::NotConfigured(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn watch_until_live(
+    context: &StepContext<'_>,
+    target: &Target,
+    commit: &CommitSha,
+    mut progress: DeployProgress,
+) -> Result<Outcome, JobError> {
+    let Some(service) = service_of(context, target) else {
+        return Ok(Outcome::done(format!("`{}` handed to the deploy hook", commit.short())));
+    };
+    let deploy = progress.deploy.clone().ok_or_else(|| JobError::Never("no deploy to watch".to_owned()))?;
+    match watch(context, &service, &deploy, progress.intent_at).await? {
+        Watched::Live => {
+            progress.went_live_at = Some(clock::now());
+            context.save(&progress).await?;
+            let (project, environment) = (context.project_id()?, context.environment()?);
+            let run = Some(context.run.id);
+            let store = &context.services.store;
+            store.put_release(context.lease, project, environment, commit, Some(&deploy), run, "unproven").await?;
+            Ok(Outcome::done(format!("Render says `live` for `{}`", commit.short())))
+        }
+        Watched::NotYet(outcome) => Ok(outcome),
+        Watched::Ended(why) => Ok(Outcome::failed(format!("{why}; the old version still serves"))),
+    }
+}
+
+/// What a look at a deploy showed.
+pub(super) enum Watched {
+    /// It is live.
+    Live,
+    /// It is on its way.
+    NotYet(Outcome),
+    /// It ended otherwise.
+    Ended(String),
+}
+
+/// Looks at a deploy once.
+pub(super) async fn watch(
+    context: &StepContext<'_>,
+    service: &ServiceId,
+    deploy: &DeployId,
+    since: Option<DateTime<Utc>>,
+) -> Result<Watched, JobError> {
+    let seen = context.services.render.get_deploy(service, deploy).await?;
+    let ended = match seen.status {
+        DeployStatus::Live => return Ok(Watched::Live),
+        DeployStatus::BuildFailed => "Render's build failed",
+        DeployStatus::PreDeployFailed => "the pre-deploy command failed",
+        DeployStatus::UpdateFailed => "the new version did not start",
+        DeployStatus::Canceled => "the deploy was canceled at Render",
+        DeployStatus::Deactivated => "the deploy was live but another one has replaced it",
+        _ => {
+            let deadline = since.unwrap_or_else(clock::now) + context.services.pace.deploy_deadline;
+            if clock::now() < deadline {
+                return Ok(Watched::NotYet(wait(context, since)?));
+            }
+            // Nobody waits for it any more, so it must not go live later and unseen.
+            if let Err(error) = context.services.render.cancel(service, deploy).await {
+                tracing::warn!(%error, "could not cancel a deploy that takes too long");
+            }
+            let minutes = context.services.pace.deploy_deadline.as_secs().div_ceil(60);
+            return Ok(Watched::Ended(format!("`{deploy}` was not live after {minutes} min and was canceled")));
+        }
+    };
+    Ok(Watched::Ended(format!("{ended} (`{deploy}`)")))
+}
+

@@ -1,0 +1,147 @@
+//! `restore`: the last good version back on the service. In a rollback that is the newest good production release
+//! before the current one; after a bad canary it is what was live before.
+
+use super::deploy::{Watched, find_earlier, refused_by_render, service_of, start, watch};
+use super::{JobError, Outcome, StepContext, deployed};
+use crate::clock;
+use crate::domain::ids::{CommitSha, DeployId, Environment, ServiceId};
+use crate::domain::policy::Target;
+use crate::domain::progress::RestoreProgress;
+use crate::domain::run::RunKind;
+use crate::render::RenderError;
+
+pub(super) async fn restore(context: &StepContext<'_>) -> Result<Outcome, JobError> {
+    let target = context.target().await?;
+    let mut progress: RestoreProgress = context.progress();
+    if progress.intent_at.is_none() {
+        if let Some(why) = context.forbidden().await? {
+            return Ok(Outcome::failed_live(format!("not put back, because {why}")));
+        }
+        let Some((from, to, deploy)) = choose(context).await? else {
+            return Ok(nothing_to_restore(context));
+        };
+        progress.from = Some(from);
+        progress.to = Some(to.clone());
+        progress.intent_at = Some(clock::now());
+        context.save_and_show(&progress, &format!("bringing `{}` back", to.short())).await?;
+        return begin(context, &target, &to, deploy.as_ref(), progress).await;
+    }
+    let to = progress.to.clone().ok_or_else(|| JobError::Never("no commit to restore".to_owned()))?;
+    match (&progress.deploy, service_of(context, &target)) {
+        (Some(deploy), Some(service)) => {
+            let deploy = deploy.clone();
+            follow(context, &service, &deploy, &to, progress).await
+        }
+        // Taken up again: the call may or may not have been made, so look before making it.
+        (None, Some(_)) => match find_earlier(context, &target, &to, progress.intent_at).await? {
+            Some(deploy) => note(context, progress, deploy).await,
+            None => {
+                let deploy = choose(context).await?.and_then(|(_, _, deploy)| deploy);
+                begin(context, &target, &to, deploy.as_ref(), progress).await
+            }
+        },
+        (_, None) => finish(context, &to, progress).await,
+    }
+}
+
+/// What is live, what is brought back, and that version's deploy when it is known.
+async fn choose(context: &StepContext<'_>) -> Result<Option<(CommitSha, CommitSha, Option<DeployId>)>, JobError> {
+    if context.run.kind == RunKind::Rollback {
+        let (store, project) = (&context.services.store, context.project_id()?);
+        let releases = store.list_releases(project, Environment::Production, 20).await?;
+        let Some(live) = releases.into_iter().find(|release| release.current) else { return Ok(None) };
+        let good = store.find_good_release(project, Environment::Production, &live.commit).await?;
+        return Ok(good.map(|good| (live.commit, good.commit, good.deploy)));
+    }
+    let deploy = deployed(context);
+    Ok(deploy.previous.map(|previous| (context.run.head.clone(), previous.commit, previous.deploy)))
+}
+
+fn nothing_to_restore(context: &StepContext<'_>) -> Outcome {
+    match context.run.kind {
+        RunKind::Rollback => Outcome::failed("no earlier good version is known; a person must restore production"),
+        _ => Outcome::failed("nothing was on the canary before, so it stays as it is"),
+    }
+}
+
+async fn begin(
+    context: &StepContext<'_>,
+    target: &Target,
+    to: &CommitSha,
+    deploy: Option<&DeployId>,
+    mut progress: RestoreProgress,
+) -> Result<Outcome, JobError> {
+    let render = &context.services.render;
+    if let (Some(service), Some(deploy)) = (service_of(context, target), deploy) {
+        if context.run.kind == RunKind::Rollback && !progress.auto_deploy_off {
+            // Else the next push to the branch, which still has the bad change, would bring it back by itself.
+            match render.disable_auto_deploy(&service).await {
+                Ok(()) => progress.auto_deploy_off = true,
+                Err(error) => {
+                    let why = refused_by_render(error)?;
+                    tracing::warn!(%why, "could not turn automatic deploys off");
+                }
+            }
+        }
+        match render.rollback(&service, deploy).await {
+            Ok(started) => {
+                progress.how = "Render rollback".to_owned();
+                return note(context, progress, started.id).await;
+            }
+            // The artifact is gone: build the commit again.
+            Err(RenderError::NotFound(_) | RenderError::Invalid(_) | RenderError::NotConfigured(_)) => {}
+            Err(error) => return Ok(Outcome::failed_live(refused_by_render(error)?)),
+        }
+    }
+    progress.how = "deploy of the earlier commit".to_owned();
+    match start(context, target, to).await {
+        Ok(Some(deploy)) => note(context, progress, deploy).await,
+        Ok(None) => {
+            context.save(&progress).await?;
+            match service_of(context, target) {
+                Some(_) => Ok(Outcome::Wait(clock::now() + context.services.pace.poll_min)),
+                None => finish(context, to, progress).await,
+            }
+        }
+        Err(error) => Ok(Outcome::failed_live(refused_by_render(error)?)),
+    }
+}
+
+async fn note(context: &StepContext<'_>, mut progress: RestoreProgress, deploy: DeployId) -> Result<Outcome, JobError> {
+    progress.deploy = Some(deploy);
+    context.save(&progress).await?;
+    Ok(Outcome::Wait(clock::now() + context.services.pace.poll_min))
+}
+
+async fn follow(
+    context: &StepContext<'_>,
+    service: &ServiceId,
+    deploy: &DeployId,
+    to: &CommitSha,
+    progress: RestoreProgress,
+) -> Result<Outcome, JobError> {
+    match watch(context, service, deploy, progress.intent_at).await? {
+        Watched::Live => finish(context, to, progress).await,
+        Watched::NotYet(outcome) => Ok(outcome),
+        Watched::Ended(why) => Ok(Outcome::failed_live(format!("`{}` could not be brought back: {why}", to.short()))),
+    }
+}
+
+async fn finish(
+    context: &StepContext<'_>,
+    to: &CommitSha,
+    mut progress: RestoreProgress,
+) -> Result<Outcome, JobError> {
+    progress.went_live_at = Some(clock::now());
+    context.save(&progress).await?;
+    let environment = context.environment()?;
+    if context.run.kind != RunKind::Rollback {
+        // In a rollback `verify` asks the service before the release counts; the canary has been judged already.
+        let (project, deploy) = (context.project_id()?, progress.deploy.as_ref());
+        let store = &context.services.store;
+        store.judge_release(context.lease, project, environment, &context.run.head, "bad").await?;
+        let run = Some(context.run.id);
+        store.put_release(context.lease, project, environment, to, deploy, run, "unproven").await?;
+    }
+    Ok(Outcome::done(format!("`{}` is back on `{environment}` ({})", to.short(), progress.how)))
+}
