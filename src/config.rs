@@ -128,6 +128,11 @@ pub fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
 }
 
+/// `PATH`, for finding programs; may hold what is not UTF-8.
+pub fn search_path() -> Option<std::ffi::OsString> {
+    std::env::var_os("PATH")
+}
+
 /// The database settings alone, for `titan migrate`.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {

@@ -21,5 +21,8 @@ pub mod sandbox;
 pub mod store;
 
 pub mod http;
+pub mod worker;
+
+pub mod app;
 
 pub mod playground;

@@ -1,3 +1,122 @@
 //! The program: subcommands and exit codes, nothing else.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use titan::app::{App, Database, Options};
+use titan::config::{Config, DatabaseConfig, environment};
+use titan::store::Store;
+use titan::worker::pace::Pace;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Run your operations from the pull request.
+#[derive(Parser)]
+#[command(name = "titan", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Take webhooks and carry commands out: web server and workers in one process.
+    Serve,
+    /// Bring the database schema up to date, then end.
+    Migrate,
+    /// Check a policy file, or ask which of its rules hits a path.
+    CheckPolicy {
+        /// The policy file, e.g. .github/titan.yml.
+        file: PathBuf,
+        /// A file with one path a line (`-`: standard input); each path's answer is printed as a line of JSON.
+        #[arg(long, value_name = "LIST")]
+        paths: Option<String>,
+    },
+    /// Try Titan on this machine: with a GitHub, a Render and a Postgres of its own, nothing to configure.
+    Playground {
+        /// Play the whole story without a person, print what was seen, and end.
+        #[arg(long)]
+        once: bool,
+        /// The port of the playground's pages; Titan's own pages are on the next free one.
+        #[arg(long, default_value_t = 8090)]
+        port: u16,
+    },
+}
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    if args.nth(1).is_some_and(|arg| arg == titan::sandbox::SUPERVISOR_COMMAND) {
+        // Before any thread is started, because it forks.
+        return titan::sandbox::supervisor_main(args);
+    }
+    let cli = Cli::parse();
+    if let Command::CheckPolicy { file, paths } = &cli.command {
+        return titan::check_policy::run(file, paths.as_deref());
+    }
+    // Fails only when a provider is installed already, which is what is wanted.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("titan: cannot start its threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("titan: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve => {
+            log_as_json();
+            serve().await
+        }
+        Command::Migrate => {
+            log_as_json();
+            migrate().await
+        }
+        Command::Playground { once, port } => titan::playground::command::run(once, port, supervisor()?).await,
+        Command::CheckPolicy { .. } => Ok(()),
+    }
+}
+
+async fn serve() -> anyhow::Result<()> {
+    let vars = environment();
+    let config = Config::read(&vars)?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let database = Database::open(DatabaseConfig::read(&vars)).await?;
+    let app = App::start(&config, database, Options { pace: Pace::STANDARD, supervisor: supervisor()? }).await?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    app.shutdown().await;
+    Ok(())
+}
+
+async fn migrate() -> anyhow::Result<()> {
+    let database = Database::open(DatabaseConfig::read(&environment())).await?;
+    let store = Store::connect_lazy(database.options.clone());
+    store.migrate().await.context("cannot bring the database schema up to date")?;
+    store.close().await;
+    tracing::info!("the database schema is up to date");
+    Ok(())
+}
+
+fn supervisor() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("cannot find the path of this program, which supervises builds")
+}
+
+fn log_as_json() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+}

@@ -65,23 +65,31 @@ impl StoreError {
     }
 }
 
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => {
-                Self::Unavailable(error.to_string())
-            }
+impl StoreError {
+    /// Whether an error says that Postgres cannot be reached, is starting up or is going away.
+    pub fn means_unavailable(error: &sqlx::Error) -> bool {
+        match error {
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => true,
             sqlx::Error::Database(db) => {
                 // Classes 08 (connection), 53 (resources) and 57P (shutting down, starting up) pass by themselves.
                 let code = db.code().unwrap_or_default();
-                if code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") {
-                    return Self::Unavailable(error.to_string());
-                }
-                match db.constraint() {
-                    Some(name) => Self::Conflict { constraint: name.to_owned() },
-                    None => Self::Database(error),
-                }
+                code.starts_with("08") || code.starts_with("53") || code.starts_with("57P")
             }
+            _ => false,
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if Self::means_unavailable(&error) {
+            return Self::Unavailable(error.to_string());
+        }
+        match &error {
+            sqlx::Error::Database(db) => match db.constraint() {
+                Some(name) => Self::Conflict { constraint: name.to_owned() },
+                None => Self::Database(error),
+            },
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Corrupt(error.to_string()),
             _ => Self::Database(error),
         }
