@@ -58,7 +58,7 @@ pub enum StartError {
     GitHub(#[from] crate::github::GitHubError),
     /// The settings for Render cannot be used.
     #[error("the settings for Render cannot be used: {0}")]
-    Render(#[from] crate::render::RenderError),
+    Render(#[from] crate::render::SettingsError),
     /// The HTTP client for probes could not be made.
     #[error("cannot make the HTTP client for probes: {0}")]
     Probe(String),
@@ -117,7 +117,9 @@ impl Database {
             let binaries = Binaries::find(pg_bin.as_deref(), path.as_deref());
             OwnPostgres::start(&folder, durability, &binaries)
         };
-        let own = tokio::task::spawn_blocking(start).await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        let own = tokio::task::spawn_blocking(start)
+            .await
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
         Ok(Self { options: own.options("postgres"), own: Some(own) })
     }
 }
@@ -163,6 +165,7 @@ impl App {
             webhook_secrets: Arc::from(config.github.webhook_secrets.clone()),
             public_url: config.public_url.clone(),
             github_url: config.github.web_url.clone(),
+            ops_token: None,
             events: events.clone(),
             metrics: metrics(),
         };
@@ -207,7 +210,7 @@ fn services(config: &Config, store: &Store, options: Options) -> Result<Services
     Ok(Services {
         store: store.clone(),
         github,
-        render: Render::new(&settings, &config.allow_private)?,
+        render: Arc::new(Render::new(&settings, &config.allow_private)?),
         prober: Prober::new(config.allow_private.clone()).map_err(|e| StartError::Probe(e.to_string()))?,
         redactor: redactor(config),
         public_url: config.public_url.clone(),

@@ -24,5 +24,6 @@ pub mod http;
 pub mod worker;
 
 pub mod app;
+pub mod check_policy;
 
 pub mod playground;

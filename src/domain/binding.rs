@@ -82,9 +82,18 @@ mod tests {
         let other = |meant: &str| HeadBinding::Other { meant: meant.to_owned() };
         assert_eq!(bind(&canary(None), &given(200), &ledger, &sha('b')), HeadBinding::Current);
         assert_eq!(bind(&canary(None), &given(50), &ledger, &sha('b')), other("aaaaaaa"));
-        assert_eq!(bind(&canary(None), &given(102), &ledger, &sha('b')), HeadBinding::Ambiguous { before: Some(sha('a')) });
-        assert_eq!(bind(&canary(None), &given(98), &ledger, &sha('b')), HeadBinding::Ambiguous { before: Some(sha('a')) });
-        assert_eq!(bind(&canary(None), &given(200), &ledger, &sha('c')), HeadBinding::Ambiguous { before: Some(sha('b')) });
+        assert_eq!(
+            bind(&canary(None), &given(102), &ledger, &sha('b')),
+            HeadBinding::Ambiguous { before: Some(sha('a')) }
+        );
+        assert_eq!(
+            bind(&canary(None), &given(98), &ledger, &sha('b')),
+            HeadBinding::Ambiguous { before: Some(sha('a')) }
+        );
+        assert_eq!(
+            bind(&canary(None), &given(200), &ledger, &sha('c')),
+            HeadBinding::Ambiguous { before: Some(sha('b')) }
+        );
     }
 
     #[test]

@@ -75,10 +75,7 @@ mod tests {
     #[test]
     fn a_bad_canary_is_put_back_and_a_bad_production_is_rolled_back_once() {
         let failed = |touched| StepEnd::Failed { touched };
-        assert_eq!(
-            after(RunKind::Canary, StepName::Bake, failed(true), true, false),
-            Consequence::PutBack
-        );
+        assert_eq!(after(RunKind::Canary, StepName::Bake, failed(true), true, false), Consequence::PutBack);
         assert_eq!(
             after(RunKind::Promote, StepName::Bake, failed(true), true, false),
             Consequence::End { conclusion: Conclusion::Failure, release_locks: false, rollback: true }

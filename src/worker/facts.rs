@@ -6,9 +6,7 @@ use crate::domain::binding::{Given, bind};
 use crate::domain::command::{Command, CommandName};
 use crate::domain::ids::{CommitSha, RepoName};
 use crate::domain::policy::{POLICY_PATH, Policy, Role};
-use crate::domain::snapshot::{
-    ActorFact, Approval, ChangeFact, FilesFact, PolicyFact, ProjectFact, RunFact, Snapshot,
-};
+use crate::domain::snapshot::{ActorFact, Approval, ChangeFact, FilesFact, PolicyFact, ProjectFact, RunFact, Snapshot};
 use crate::github::reads::{FileList, PullRequest, Review, ReviewState};
 use crate::github::{GitHubError, RepoClient, RepoRef};
 use crate::store::changes::Change;
@@ -122,11 +120,7 @@ async fn role(client: &RepoClient, login: &str) -> Result<Option<Role>, JobError
 }
 
 /// The newest review of each person counts, and only of people who may push.
-async fn approvals(
-    client: &RepoClient,
-    command: CommandName,
-    pull: &PullRequest,
-) -> Result<Vec<Approval>, JobError> {
+async fn approvals(client: &RepoClient, command: CommandName, pull: &PullRequest) -> Result<Vec<Approval>, JobError> {
     if !matches!(command, CommandName::Promote | CommandName::Status) {
         return Ok(Vec::new());
     }
@@ -143,9 +137,8 @@ async fn approvals(
 /// oldest first.
 fn newest_opinions(reviews: Vec<Review>) -> Vec<Review> {
     let mut newest: Vec<Review> = Vec::new();
-    let opinion = |r: &Review| {
-        matches!(r.state, ReviewState::Approved | ReviewState::ChangesRequested | ReviewState::Dismissed)
-    };
+    let opinion =
+        |r: &Review| matches!(r.state, ReviewState::Approved | ReviewState::ChangesRequested | ReviewState::Dismissed);
     for review in reviews.into_iter().filter(|r| !r.is_bot).filter(opinion) {
         newest.retain(|earlier| !earlier.login.eq_ignore_ascii_case(&review.login));
         newest.push(review);
@@ -178,11 +171,7 @@ async fn runs(services: &Services, change_id: i64) -> Result<Vec<RunFact>, JobEr
     Ok(runs.into_iter().map(fact).collect())
 }
 
-async fn projects(
-    services: &Services,
-    repository_id: i64,
-    policy: &PolicyFact,
-) -> Result<Vec<ProjectFact>, JobError> {
+async fn projects(services: &Services, repository_id: i64, policy: &PolicyFact) -> Result<Vec<ProjectFact>, JobError> {
     let mut facts = Vec::new();
     if let Some(policy) = policy.policy() {
         for (name, project) in &policy.projects {

@@ -14,9 +14,9 @@ use crate::domain::reason::Reason;
 use crate::domain::report::answer;
 use crate::domain::run::RunKind;
 use crate::domain::snapshot::Snapshot;
+use crate::github::GitHubError;
 use crate::github::feedback::Reaction;
 use crate::github::webhook::{RepoFact, Trigger};
-use crate::github::GitHubError;
 use crate::store::changes::Change;
 use crate::store::commands::{NewCommand, StateChange};
 use crate::store::jobs::Job;
@@ -348,9 +348,7 @@ impl Commit<'_> {
         let Some(name) = name else { return Ok(None) };
         let project = self.snapshot.policy.policy().and_then(|policy| policy.projects.get(name));
         match project {
-            Some(project) => {
-                Ok(Some(self.services.store.ensure_project(self.repository.id, name, project).await?))
-            }
+            Some(project) => Ok(Some(self.services.store.ensure_project(self.repository.id, name, project).await?)),
             None => Ok(None),
         }
     }

@@ -7,6 +7,7 @@ pub mod facts;
 pub mod intake;
 pub mod pace;
 pub mod pool;
+pub mod report;
 pub mod steps;
 
 use std::path::PathBuf;
@@ -29,7 +30,7 @@ pub struct Services {
     /// GitHub.
     pub github: GitHub,
     /// Render.
-    pub render: Render,
+    pub render: Arc<Render>,
     /// Probes of services.
     pub prober: Prober,
     /// Masks secrets in what leaves.

@@ -54,7 +54,7 @@ fn sample(observation: Observation, commit: &CommitSha) -> BakeSample {
         _ => SampleIdentity::Unknown,
     };
     let probe = observation.sample;
-    BakeSample { healthy: probe.ok, latency_ms: Some(probe.latency_ms).filter(|_| probe.ok), identity, error: probe.error }
+    BakeSample { healthy: probe.ok, latency_ms: probe.latency_ms.filter(|_| probe.ok), identity, error: probe.error }
 }
 
 async fn settle(context: &StepContext<'_>, commit: &CommitSha, judgement: Judgement) -> Result<Outcome, JobError> {

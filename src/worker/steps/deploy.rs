@@ -12,9 +12,6 @@ use crate::domain::progress::{DeployProgress, Previous};
 use crate::probe::IdentityAnswer;
 use crate::render::{DeployStatus, RenderError, Started};
 
-/// A deploy made a moment before the intent by a clock that runs late still counts as the intent's.
-const CLOCK_SLACK: chrono::TimeDelta = chrono::TimeDelta::seconds(5);
-
 pub(super) async fn deploy(context: &StepContext<'_>) -> Result<Outcome, JobError> {
     let target = context.target().await?;
     let commit = context.expected_commit()?;
@@ -27,7 +24,9 @@ pub(super) async fn deploy(context: &StepContext<'_>) -> Result<Outcome, JobErro
         progress.service_url = Some(target.url.to_string());
         progress.commit = Some(commit.clone());
         progress.intent_at = Some(clock::now());
-        context.save_and_show(&progress, &format!("putting `{}` on `{}`", commit.short(), context.environment()?)).await?;
+        context
+            .save_and_show(&progress, &format!("putting `{}` on `{}`", commit.short(), context.environment()?))
+            .await?;
         return begin(context, &target, &commit, progress).await;
     }
     if progress.deploy.is_none() {
@@ -172,7 +171,7 @@ pub(super) async fn find_earlier(
     intent_at: Option<DateTime<Utc>>,
 ) -> Result<Option<DeployId>, JobError> {
     let (Some(service), Some(intent_at)) = (service_of(context, target), intent_at) else { return Ok(None) };
-    match context.services.render.find_deploy(&service, commit, intent_at - CLOCK_SLACK).await {
+    match context.services.render.find_deploy(&service, commit, intent_at).await {
         Ok(found) => Ok(found.map(|deploy| deploy.id)),
         Err(RenderError::NotConfigured(_)) => Ok(None),
         Err(error) => Err(error.into()),
@@ -244,4 +243,3 @@ pub(super) async fn watch(
     };
     Ok(Watched::Ended(format!("{ended} (`{deploy}`)")))
 }
-

@@ -9,7 +9,8 @@ use crate::worker::facts;
 pub(super) async fn diff(context: &StepContext<'_>) -> Result<Outcome, JobError> {
     let client = context.github();
     let policy = context.policy().await?;
-    let rules = PathRules::new(&policy.paths).map_err(|_| JobError::Never("a path pattern cannot be used".to_owned()))?;
+    let rules =
+        PathRules::new(&policy.paths).map_err(|_| JobError::Never("a path pattern cannot be used".to_owned()))?;
     let pull = client.get_pull_request(context.run.number).await?;
     let list = client.list_files(context.run.number).await?;
     // GitHub lists the files of the head it has now; the list is this run's only if that head is this run's.

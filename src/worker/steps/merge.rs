@@ -18,7 +18,9 @@ pub(super) async fn merge(context: &StepContext<'_>) -> Result<Outcome, JobError
         (None, true) if pull.head == *head => pull
             .merge_commit
             .ok_or_else(|| JobError::Later { at: None, why: "GitHub does not name the merge commit yet".to_owned() })?,
-        (None, true) => return Ok(Outcome::failed(format!("it was merged at `{}` by somebody else", pull.head.short()))),
+        (None, true) => {
+            return Ok(Outcome::failed(format!("it was merged at `{}` by somebody else", pull.head.short())));
+        }
         (None, false) => {
             if let Some(why) = context.forbidden_at_head().await? {
                 return Ok(Outcome::stopped(why));

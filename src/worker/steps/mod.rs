@@ -99,7 +99,8 @@ impl StepContext<'_> {
 
     /// The policy that this run was decided under.
     async fn policy(&self) -> Result<Policy, JobError> {
-        let hash = self.run.policy_hash.as_deref().ok_or_else(|| JobError::Never("the run has no policy".to_owned()))?;
+        let hash =
+            self.run.policy_hash.as_deref().ok_or_else(|| JobError::Never("the run has no policy".to_owned()))?;
         let text = self.services.store.find_policy(hash).await?;
         let text = text.ok_or_else(|| JobError::Never(format!("policy {hash} is not stored")))?;
         Policy::parse(&text).map_err(|_| JobError::Never(format!("policy {hash} cannot be read any more")))
@@ -232,9 +233,11 @@ async fn end_step(context: &StepContext<'_>, end: StepEnd, seen: &str) -> Result
                 (true, why) => format!("{why}; {seen}"),
                 (false, _) => seen.to_owned(),
             };
-            let plan = run.project.as_ref().filter(|_| rollback).map(|project| {
-                automatic_rollback(project.clone(), run.head.clone(), run.policy_hash.clone())
-            });
+            let plan = run
+                .project
+                .as_ref()
+                .filter(|_| rollback)
+                .map(|project| automatic_rollback(project.clone(), run.head.clone(), run.policy_hash.clone()));
             let follow_up = plan.as_ref().map(|plan| (RunId(uuid::Uuid::now_v7()), plan));
             let step = Some((step, status, seen));
             tracing::info!(run = %run.id, conclusion = conclusion.as_str(), %summary, "run ended");

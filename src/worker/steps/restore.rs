@@ -1,6 +1,8 @@
 //! `restore`: the last good version back on the service. In a rollback that is the newest good production release
 //! before the current one; after a bad canary it is what was live before.
 
+use chrono::{DateTime, Utc};
+
 use super::deploy::{Watched, find_earlier, refused_by_render, service_of, start, watch};
 use super::{JobError, Outcome, StepContext, deployed};
 use crate::clock;
@@ -33,7 +35,7 @@ pub(super) async fn restore(context: &StepContext<'_>) -> Result<Outcome, JobErr
             follow(context, &service, &deploy, &to, progress).await
         }
         // Taken up again: the call may or may not have been made, so look before making it.
-        (None, Some(_)) => match find_earlier(context, &target, &to, progress.intent_at).await? {
+        (None, Some(service)) => match find_begun(context, &target, &service, &to, progress.intent_at).await? {
             Some(deploy) => note(context, progress, deploy).await,
             None => {
                 let deploy = choose(context).await?.and_then(|(_, _, deploy)| deploy);
@@ -42,6 +44,24 @@ pub(super) async fn restore(context: &StepContext<'_>) -> Result<Outcome, JobErr
         },
         (_, None) => finish(context, &to, progress).await,
     }
+}
+
+/// What an earlier taking-up began: a rollback or, when that was not possible, a deploy of the commit.
+async fn find_begun(
+    context: &StepContext<'_>,
+    target: &Target,
+    service: &ServiceId,
+    to: &CommitSha,
+    intent_at: Option<DateTime<Utc>>,
+) -> Result<Option<DeployId>, JobError> {
+    if let Some(intent_at) = intent_at {
+        match context.services.render.find_rollback(service, intent_at).await {
+            Ok(Some(found)) => return Ok(Some(found.id)),
+            Ok(None) | Err(RenderError::NotConfigured(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    find_earlier(context, target, to, intent_at).await
 }
 
 /// What is live, what is brought back, and that version's deploy when it is known.
@@ -127,11 +147,7 @@ async fn follow(
     }
 }
 
-async fn finish(
-    context: &StepContext<'_>,
-    to: &CommitSha,
-    mut progress: RestoreProgress,
-) -> Result<Outcome, JobError> {
+async fn finish(context: &StepContext<'_>, to: &CommitSha, mut progress: RestoreProgress) -> Result<Outcome, JobError> {
     progress.went_live_at = Some(clock::now());
     context.save(&progress).await?;
     let environment = context.environment()?;

@@ -3,6 +3,7 @@
 use super::{JobError, Outcome, StepContext};
 use crate::domain::ids::{CommitSha, PrNumber};
 use crate::domain::markdown::escape;
+use crate::domain::policy::MergeMethod;
 use crate::domain::progress::{RestoreProgress, RevertProgress};
 use crate::domain::run::StepName;
 use crate::github::reads::PullRequest;
@@ -14,13 +15,14 @@ pub(super) async fn revert(context: &StepContext<'_>) -> Result<Outcome, JobErro
     let mut progress: RevertProgress = context.progress();
     let restored: RestoreProgress = context.progress_of(StepName::Restore);
     let pull = client.get_pull_request(context.run.number).await?;
-    let bad = restored.from.or(pull.merge_commit.clone()).ok_or_else(|| JobError::Never("no merge commit".to_owned()))?;
+    let bad =
+        restored.from.or(pull.merge_commit.clone()).ok_or_else(|| JobError::Never("no merge commit".to_owned()))?;
     let branch = branch(context);
     progress.branch = Some(branch.clone());
     context.save(&progress).await?;
     let at = match client.find_branch(&branch).await? {
         Some(at) => at,
-        None => match make_branch(&client, &branch, &bad, &pull).await {
+        None => match make_branch(&client, context.policy().await?.merge, &branch, &bad, &pull).await {
             Ok(at) => at,
             Err(GitHubError::Conflict(why) | GitHubError::Invalid(why)) => {
                 return Ok(Outcome::failed(format!(
@@ -41,7 +43,10 @@ pub(super) async fn revert(context: &StepContext<'_>) -> Result<Outcome, JobErro
     progress.pull_request = Some(number);
     context.save(&progress).await?;
     client.add_label(number, LABEL).await?;
-    Ok(Outcome::done(format!("{number} takes the change out of {} again", crate::domain::markdown::inline_code(&pull.base_ref))))
+    Ok(Outcome::done(format!(
+        "{number} takes the change out of {} again",
+        crate::domain::markdown::inline_code(&pull.base_ref)
+    )))
 }
 
 /// The same for every taking-up of one run.
@@ -52,12 +57,21 @@ fn branch(context: &StepContext<'_>) -> String {
 
 async fn make_branch(
     client: &RepoClient,
+    method: MergeMethod,
     branch: &str,
     bad: &CommitSha,
     pull: &PullRequest,
 ) -> Result<CommitSha, GitHubError> {
-    let message = format!("Revert \"{}\"\n\nThis reverts commit {bad}, which was rolled back on production.", pull.title);
-    let commit = client.create_revert_commit(bad, &pull.base_ref, &message).await?;
+    let message =
+        format!("Revert \"{}\"\n\nThis reverts commit {bad}, which was rolled back on production.", pull.title);
+    let commit = match method {
+        MergeMethod::Merge | MergeMethod::Squash => client.create_revert_commit(bad, &pull.base_ref, &message).await?,
+        // The merge commit is only the last of several; together they go back to where the head left the base.
+        MergeMethod::Rebase => {
+            let before = client.compare(bad.as_str(), pull.head.as_str()).await?.merge_base;
+            client.create_restore_commit(&before, bad, &pull.base_ref, &message).await?
+        }
+    };
     client.create_branch(branch, &commit).await?;
     Ok(commit)
 }

@@ -49,9 +49,7 @@ fn judge(observation: &Observation, commit: &CommitSha) -> (bool, String) {
         Some(IdentityAnswer::Commit(said)) if said.eq_ignore_ascii_case(commit.as_str()) => {
             match (observation.sample.ok, &observation.sample.error) {
                 (true, _) => (true, "healthy".to_owned()),
-                (false, error) => {
-                    (false, format!("right commit, but {}", error.as_deref().unwrap_or("not healthy")))
-                }
+                (false, error) => (false, format!("right commit, but {}", error.as_deref().unwrap_or("not healthy"))),
             }
         }
         Some(IdentityAnswer::Commit(said)) => (false, format!("it says {}", inline_code(said))),
