@@ -4,7 +4,6 @@
 pub mod binding;
 pub mod command;
 pub mod consequence;
-pub mod consequence;
 pub mod gates;
 pub mod ids;
 pub mod markdown;
