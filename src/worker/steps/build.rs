@@ -109,7 +109,8 @@ async fn build_in(context: &StepContext<'_>, folder: &Folder) -> Result<Outcome,
 async fn check_out(context: &StepContext<'_>, into: &Path) -> Result<Result<(), Outcome>, JobError> {
     let client = context.github();
     let token = client.token(Access::Checkout).await?;
-    match checkout::checkout(&client.git_url(), Some(&token), &context.run.head, into, CHECKOUT_LIMIT).await {
+    let deadline = tokio::time::Instant::now() + CHECKOUT_LIMIT;
+    match checkout::checkout(&client.git_url(), Some(&token), &context.run.head, into, deadline).await {
         Ok(()) => Ok(Ok(())),
         Err(CheckoutError::NotFound(why)) => {
             Ok(Err(Outcome::failed(format!("`{}` could not be fetched: {}", context.run.head.short(), escape(&why)))))
