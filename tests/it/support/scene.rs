@@ -156,7 +156,13 @@ impl Scene {
     }
 
     pub async fn conclude(&self, active: Active, conclusion: Conclusion, summary: &str) -> RunId {
-        let ending = Ending { conclusion, summary, release_locks: conclusion != Conclusion::Success, follow_up: None };
+        let ending = Ending {
+            step: None,
+            conclusion,
+            summary,
+            release_locks: conclusion != Conclusion::Success,
+            follow_up: None,
+        };
         self.store.conclude_run(active.lease, &active.run, &ending).await.expect("the lease holds");
         active.run.id
     }
@@ -166,8 +172,13 @@ impl Scene {
         let web = active.run.project.clone().expect("a project");
         let plan: Plan = titan::domain::plan::automatic_rollback(web, active.run.head.clone(), None);
         let id = RunId(uuid::Uuid::now_v7());
-        let ending =
-            Ending { conclusion: Conclusion::Failure, summary, release_locks: false, follow_up: Some((id, &plan)) };
+        let ending = Ending {
+            step: None,
+            conclusion: Conclusion::Failure,
+            summary,
+            release_locks: false,
+            follow_up: Some((id, &plan)),
+        };
         self.store.conclude_run(active.lease, &active.run, &ending).await.expect("the lease holds");
         id
     }
