@@ -289,12 +289,19 @@ impl Store {
         Ok(reaped.rows_affected() + replaced.rows_affected())
     }
 
-    /// When the next queued job becomes due, if any waits.
+    /// When the next job becomes due that nothing holds back, if there is one. A job that waits for another of its key
+    /// is announced when that one ends.
     ///
     /// # Errors
     /// When the database says no.
     pub async fn next_job_at(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        Ok(sqlx::query_scalar("SELECT min(run_at) FROM job WHERE status = 'queued'").fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar(
+            "SELECT min(j.run_at) FROM job j WHERE j.status = 'queued'
+               AND NOT EXISTS (SELECT 1 FROM job e WHERE e.key = j.key AND e.id < j.id AND e.status <> 'dead')
+               AND NOT EXISTS (SELECT 1 FROM job r WHERE r.key = j.key AND r.status = 'running')",
+        )
+        .fetch_one(&self.pool)
+        .await?)
     }
 
     /// Jobs by status, for the metrics: `(kind, status, count, age of the oldest in seconds)`.

@@ -171,7 +171,7 @@ impl Store {
         rows.into_iter().map(release).collect()
     }
 
-    /// The newest good release of another commit than `not`; what a rollback restores.
+    /// The newest good release of another commit than `not` that has not turned bad since; what a rollback restores.
     ///
     /// # Errors
     /// When the database says no.
@@ -183,7 +183,10 @@ impl Store {
     ) -> Result<Option<Release>, StoreError> {
         let row: Option<ReleaseRow> = sqlx::query_as(
             "SELECT id, commit, deploy_id, run_id, status, current, since FROM release
-             WHERE project_id = $1 AND environment = $2 AND status = 'good' AND commit <> $3 ORDER BY id DESC LIMIT 1",
+             WHERE project_id = $1 AND environment = $2 AND status = 'good' AND commit <> $3
+               AND NOT EXISTS (SELECT 1 FROM release later WHERE later.project_id = $1 AND later.environment = $2
+                               AND later.commit = release.commit AND later.id > release.id AND later.status = 'bad')
+             ORDER BY id DESC LIMIT 1",
         )
         .bind(project_id)
         .bind(environment.as_str())

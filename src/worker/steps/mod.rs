@@ -139,14 +139,20 @@ impl StepContext<'_> {
         commit.ok_or_else(|| JobError::Never("the commit to be verified is not known".to_owned()))
     }
 
-    /// Whether this run may still have an effect outside; `Some` says why not. Asked immediately before each one.
-    async fn forbidden(&self) -> Result<Option<String>, JobError> {
+    /// Whether anything may be deployed here; `Some` says why not. Asked alone only for putting things back, which a
+    /// cancelled run still does.
+    async fn deploys_forbidden(&self) -> Result<Option<String>, JobError> {
         let (armed, halt) = self.services.store.may_deploy(self.run.repository_id).await?;
         if let Some(halt) = halt {
             return Ok(Some(format!("`{}` called a halt", halt.by)));
         }
-        if !armed {
-            return Ok(Some("deployment was turned off with `/titan disarm`".to_owned()));
+        Ok((!armed).then(|| "deployment was turned off with `/titan disarm`".to_owned()))
+    }
+
+    /// Whether this run may still have an effect outside; `Some` says why not. Asked immediately before each one.
+    async fn forbidden(&self) -> Result<Option<String>, JobError> {
+        if let Some(why) = self.deploys_forbidden().await? {
+            return Ok(Some(why));
         }
         let fresh = self.services.store.find_run(self.run.id).await?;
         Ok(fresh.and_then(|run| run.cancel_by).map(|by| format!("`{by}` cancelled it")))

@@ -16,7 +16,11 @@ pub(super) async fn restore(context: &StepContext<'_>) -> Result<Outcome, JobErr
     let target = context.target().await?;
     let mut progress: RestoreProgress = context.progress();
     if progress.intent_at.is_none() {
-        if let Some(why) = context.forbidden().await? {
+        let forbidden = match context.run.kind {
+            RunKind::Rollback => context.forbidden().await?,
+            _ => context.deploys_forbidden().await?,
+        };
+        if let Some(why) = forbidden {
             return Ok(Outcome::failed_live(format!("not put back, because {why}")));
         }
         let Some((from, to, deploy)) = choose(context).await? else {
@@ -73,8 +77,13 @@ async fn choose(context: &StepContext<'_>) -> Result<Option<(CommitSha, CommitSh
         let good = store.find_good_release(project, Environment::Production, &live.commit).await?;
         return Ok(good.map(|good| (live.commit, good.commit, good.deploy)));
     }
-    let deploy = deployed(context);
-    Ok(deploy.previous.map(|previous| (context.run.head.clone(), previous.commit, previous.deploy)))
+    let bad = &context.run.head;
+    if let Some(previous) = deployed(context).previous.filter(|previous| previous.commit != *bad) {
+        return Ok(Some((bad.clone(), previous.commit, previous.deploy)));
+    }
+    // The same commit was there before already, so what is put back is the last good one before it.
+    let good = context.services.store.find_good_release(context.project_id()?, Environment::Canary, bad).await?;
+    Ok(good.map(|good| (bad.clone(), good.commit, good.deploy)))
 }
 
 fn nothing_to_restore(context: &StepContext<'_>) -> Outcome {
