@@ -1,5 +1,7 @@
 //! Lists for the pages and the API that no decision reads.
 
+mod change;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -132,6 +134,17 @@ pub struct ArtifactListing {
     pub kind: String,
     /// Size of its text.
     pub bytes: i64,
+}
+
+/// One probe of a bake, as much as a picture of it needs.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct SampleListing {
+    /// Whether the health path answered 2xx.
+    pub healthy: bool,
+    /// Milliseconds until the answer, when there was one.
+    pub latency_ms: Option<i32>,
+    /// When.
+    pub at: DateTime<Utc>,
 }
 
 /// The end of a run's build log.
@@ -359,5 +372,37 @@ impl Store {
             chunks: rows.into_iter().map(|(seq, content, _)| LogChunk { seq, content }).collect(),
             omitted_bytes,
         })
+    }
+
+    /// The check runs that GitHub has of a run: their names and GitHub's ids.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_check_runs(&self, run: RunId) -> Result<Vec<(String, i64)>, StoreError> {
+        Ok(sqlx::query_as(
+            "SELECT split_part(feedback.key, ':', 3), feedback.external_id
+             FROM feedback JOIN run ON run.change_id = feedback.change_id
+             WHERE run.id = $1 AND feedback.external_id IS NOT NULL AND starts_with(feedback.key, 'check:' || $2 || ':')
+             ORDER BY feedback.key",
+        )
+        .bind(run.0)
+        .bind(run.to_string())
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// The last samples of a run's bake, oldest first.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_last_samples(&self, run: RunId, limit: i64) -> Result<Vec<SampleListing>, StoreError> {
+        let mut samples: Vec<SampleListing> =
+            sqlx::query_as("SELECT healthy, latency_ms, at FROM sample WHERE run_id = $1 ORDER BY id DESC LIMIT $2")
+                .bind(run.0)
+                .bind(limit)
+                .fetch_all(&self.pool)
+                .await?;
+        samples.reverse();
+        Ok(samples)
     }
 }
