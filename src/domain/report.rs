@@ -232,3 +232,6 @@ impl Links {
         format!("{}/{repo}/pull/{}", self.github, number.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,7 +188,10 @@ pub fn control(actor: &str, control: &Control, under_way: usize) -> String {
         Control::Cancel if under_way == 0 => format!("✅ Nothing is running for this pull request, {who}."),
         Control::Cancel => {
             let runs = count(under_way, "run");
-            format!("✅ {who} asked {runs} of this pull request to stop. What is live by then is put back first.")
+            format!(
+                "✅ {who} asked {runs} of this pull request to stop, each before its next effect. A canary that is live \
+                 is put back first."
+            )
         }
     }
 }

@@ -8,9 +8,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::answer::render;
-use super::comment::{paths_in_short, under_way};
+use super::comment::{is_failed, paths_in_short, under_way};
+use super::deployment::service_url;
 use super::next::next_commands;
-use super::words::{Mark, cell, code, count, duration, tail_bytes, time};
+use super::words::{Mark, cell, code, count, duration, join, plain_line, tail_bytes, time};
 use super::{ChangeFacts, RunFacts, StepFacts};
 use crate::domain::command::CommandName;
 use crate::domain::ids::CommitSha;
@@ -244,7 +245,7 @@ fn paths_check(run: &RunFacts, change: &ChangeFacts) -> CheckView {
         .map(|offence| CheckNote {
             path: offence.annotate.clone(),
             title: "This file may not be touched here".to_owned(),
-            message: format!("{}: {}", offence.path, offence.reason),
+            message: plain_line(&format!("{}: {}", offence.path, offence.reason)),
         })
         .collect();
     let row = |offence: &crate::domain::paths::Offence| FileRow {
@@ -283,7 +284,7 @@ fn build_check(run: &RunFacts, change: &ChangeFacts) -> CheckView {
     let build = &run.seen.build;
     let mut view = step_check(run, change, CheckName::Build, StepName::Build);
     let took = if build.duration_ms == 0 { String::new() } else { duration(build.duration_ms) };
-    let paths_failed = run.step(StepName::Diff).is_some_and(|step| step.status == StepStatus::Failed);
+    let paths_failed = is_failed(run, StepName::Diff);
     view.title = match view.state {
         CheckState::Completed(CheckConclusion::Success) if !took.is_empty() => format!("Built in {took}"),
         CheckState::Completed(CheckConclusion::Failure) if !took.is_empty() => format!("Build failed after {took}"),
@@ -366,9 +367,12 @@ fn service_check(run: &RunFacts, change: &ChangeFacts, name: CheckName) -> Check
     let commit = if run.kind == RunKind::Rollback { &seen.restore.to } else { &seen.deploy.commit };
     let summary = ServiceSummary {
         headline: headline.clone(),
-        why: if run.is_under_way() { under_way(run) } else { run.summary.clone() },
+        why: match run.is_under_way() {
+            true => join([run.summary.clone(), under_way(run)], "; "),
+            false => run.summary.clone(),
+        },
         todo: todo(run, change),
-        service: seen.deploy.service_url.as_deref().map(|url| cell(&code(url))).unwrap_or_default(),
+        service: service_url(run, change).map(|url| cell(&code(&url))).unwrap_or_default(),
         commit: commit.as_ref().map(ToString::to_string).unwrap_or_default(),
         steps: run.steps.iter().map(step_row).collect(),
         figures,
@@ -397,32 +401,51 @@ fn headline(run: &RunFacts) -> String {
         format!(", {} of {} probes healthy", figures.samples.saturating_sub(figures.failed), figures.samples)
     });
     let automatic = if run.cause.is_some() { "automatically" } else { "as asked" };
+    let kind = match run.kind {
+        RunKind::Propose => "Proposal",
+        RunKind::Canary => "Canary",
+        RunKind::Promote => "Promote",
+        RunKind::Rollback => "Rollback",
+    };
     match (run.kind, run.status) {
-        (kind, RunStatus::Queued) => format!("The {kind} is queued"),
+        (_, RunStatus::Queued) => format!("{kind} queued"),
         (_, RunStatus::Running) => {
             let current =
                 run.steps.iter().find(|step| matches!(step.status, StepStatus::Running | StepStatus::Pending));
-            current.map_or_else(|| "Ending".to_owned(), |step| format!("Going on: {}", step.name))
+            current.map_or("Ending", |step| doing(step.name)).to_owned()
         }
-        (_, RunStatus::Undoing) => format!("Failed, putting the version before back:{to}"),
+        (_, RunStatus::Undoing) => format!("{kind} failed, putting{to} back"),
         (RunKind::Rollback, RunStatus::Completed(Conclusion::Success)) => {
-            format!("Rolled back{to}, {automatic}").replacen("Rolled back ", "Rolled back to ", 1)
+            format!("Rolled back{} {automatic}", to.replacen(' ', " to ", 1))
         }
         (RunKind::Canary, RunStatus::Completed(Conclusion::Success)) => format!("Canary passed{samples}"),
         (_, RunStatus::Completed(Conclusion::Success)) => format!("Live in production{samples}"),
         (RunKind::Canary, RunStatus::Completed(Conclusion::Failure)) => match put_back {
-            Some(StepStatus::Succeeded) => format!("Canary failed; put back:{to}"),
+            Some(StepStatus::Succeeded) => format!("Canary failed,{to} was put back"),
             Some(_) => "Canary failed and could not be put back".to_owned(),
             None => "Canary failed".to_owned(),
         },
         (RunKind::Rollback, RunStatus::Completed(Conclusion::Failure)) => {
-            "The rollback failed: a person is needed".to_owned()
+            "Rollback failed, a person is needed".to_owned()
         }
-        (kind, RunStatus::Completed(Conclusion::Failure)) => format!("The {kind} failed"),
+        (_, RunStatus::Completed(Conclusion::Failure)) => format!("{kind} failed"),
         (_, RunStatus::Completed(Conclusion::Inconclusive)) => {
-            format!("Could not be judged{samples}: a person decides")
+            format!("{kind} could not be judged, a person decides")
         }
-        (kind, RunStatus::Completed(Conclusion::Cancelled | Conclusion::Refused)) => format!("The {kind} was stopped"),
+        (_, RunStatus::Completed(Conclusion::Cancelled | Conclusion::Refused)) => format!("{kind} was stopped"),
+    }
+}
+
+fn doing(step: StepName) -> &'static str {
+    match step {
+        StepName::Diff => "Comparing the changed files with the policy",
+        StepName::Build => "Building",
+        StepName::Merge => "Merging",
+        StepName::Deploy => "Deploying",
+        StepName::Verify => "Asking the service which commit it is",
+        StepName::Bake => "Watching the new version",
+        StepName::Restore => "Putting the last good version back",
+        StepName::Revert => "Opening the revert pull request",
     }
 }
 

@@ -35,8 +35,8 @@ pub struct ChangeView {
     pub notes: Vec<String>,
     /// The commands that would pass now; may be empty.
     pub next: Vec<NextCommand>,
-    /// What is going on, when nothing needs to be done: finished Markdown; may be empty.
-    pub waits: String,
+    /// What is going on, or what to do when no command would pass, finished Markdown; may be empty.
+    pub now: String,
     /// The answer to the latest command, finished Markdown; may be empty.
     pub answer: String,
     /// The latest commands, newest first.
@@ -101,7 +101,7 @@ pub fn change_view(change: &ChangeFacts) -> ChangeView {
         sections: scopes.into_iter().map(|project| section(change, project)).collect(),
         notes: notes(change),
         next: next_commands(change),
-        waits: waits(change),
+        now: now(change),
         answer: change.answer.trim().to_owned(),
         history: history(change),
         page: change.runs.first().map_or_else(|| change.links.titan.clone(), |run| change.links.run(run.id)),
@@ -179,7 +179,7 @@ fn canary_row(change: &ChangeFacts, project: &ProjectFacts) -> StageRow {
     }
     let name = Some(&project.fact.name);
     match current_or_older(change, name, &[RunKind::Canary]) {
-        Some(run) => stage(change, run, "canary", deployment(run)),
+        Some(run) => stage(change, run, "canary", deployment(change, run)),
         None if is_built(change, name) => waiting("canary", "not tried yet"),
         None => waiting("canary", "waits for the build"),
     }
@@ -203,9 +203,9 @@ fn production_row(change: &ChangeFacts, project: &ProjectFacts) -> StageRow {
     };
     // What was shipped or put back stays true when the branch moves on.
     if run.conclusion() == Some(Conclusion::Success) || run.is_under_way() || run.kind == RunKind::Rollback {
-        return row(change, run, "production", deployment(run));
+        return row(change, run, "production", deployment(change, run));
     }
-    stage(change, run, "production", deployment(run))
+    stage(change, run, "production", deployment(change, run))
 }
 
 fn is_built(change: &ChangeFacts, project: Option<&ProjectName>) -> bool {
@@ -219,9 +219,9 @@ fn waiting(stage: &'static str, result: &str) -> StageRow {
 }
 
 fn row(change: &ChangeFacts, run: &RunFacts, stage: &'static str, (mark, result): (Mark, String)) -> StageRow {
-    let label = match stage {
-        _ if run.is_under_way() => "live",
-        "build" => "log",
+    let label = match (stage, mark) {
+        (_, Mark::Working) => "live",
+        ("build", Mark::Good | Mark::Bad) => "log",
         _ => "details",
     };
     let link = Some(Link { label, url: change.links.run(run.id) });
@@ -272,7 +272,8 @@ fn build(run: &RunFacts) -> (Mark, String) {
     let build = &run.seen.build;
     let commands = if build.commands.is_empty() { String::new() } else { code(&build.commands.join(" && ")) };
     match step.status {
-        StepStatus::Pending if run.is_under_way() => (Mark::Waiting, "waits for paths".to_owned()),
+        _ if is_failed(run, StepName::Diff) => (Mark::Waiting, "not built, because of the paths".to_owned()),
+        StepStatus::Pending if run.is_under_way() => (Mark::Waiting, "waits for the paths".to_owned()),
         StepStatus::Pending => unbegun(run),
         StepStatus::Running => {
             let doing = if commands.is_empty() { "checking the commit out".to_owned() } else { commands };
@@ -288,15 +289,16 @@ fn build(run: &RunFacts) -> (Mark, String) {
     }
 }
 
+pub(super) fn is_failed(run: &RunFacts, step: StepName) -> bool {
+    run.step(step).is_some_and(|step| step.status == StepStatus::Failed)
+}
+
 /// A step that a run ended without.
 fn unbegun(run: &RunFacts) -> (Mark, String) {
     match run.conclusion() {
         None => (Mark::Waiting, "queued".to_owned()),
         Some(Conclusion::Cancelled) => (Mark::Waiting, stopped(run)),
-        Some(_) => match run.steps.iter().find(|step| step.status == StepStatus::Failed) {
-            Some(failed) => (Mark::Waiting, format!("not begun, because `{}` failed", failed.name)),
-            None => (Mark::Bad, run.summary.clone()),
-        },
+        Some(_) => (Mark::Bad, failed(run)),
     }
 }
 
@@ -309,12 +311,12 @@ fn stopped(run: &RunFacts) -> String {
 }
 
 /// Where a canary, promote or rollback stands.
-fn deployment(run: &RunFacts) -> (Mark, String) {
+fn deployment(change: &ChangeFacts, run: &RunFacts) -> (Mark, String) {
     match run.status {
         RunStatus::Queued => (Mark::Working, "queued".to_owned()),
         RunStatus::Running => (Mark::Working, under_way(run)),
         RunStatus::Undoing => (Mark::Attention, join([run.summary.clone(), under_way(run)], "; ")),
-        RunStatus::Completed(Conclusion::Success) => succeeded(run),
+        RunStatus::Completed(Conclusion::Success) => succeeded(change, run),
         RunStatus::Completed(Conclusion::Failure) => (Mark::Bad, failed(run)),
         RunStatus::Completed(Conclusion::Inconclusive) => {
             (Mark::Attention, join([run.summary.clone(), "a person decides".to_owned()], "; "))
@@ -348,14 +350,18 @@ pub(super) fn under_way(run: &RunFacts) -> String {
     }
 }
 
-fn succeeded(run: &RunFacts) -> (Mark, String) {
+fn succeeded(change: &ChangeFacts, run: &RunFacts) -> (Mark, String) {
     let seen = &run.seen;
     if run.kind == RunKind::Rollback {
         let to = seen.restore.to.as_ref().map_or_else(String::new, |to| format!(" to `{}`", to.short()));
-        let how = if run.cause.is_some() { "rolled back automatically" } else { "rolled back" };
-        let by = if run.cause.is_some() { String::new() } else { format!(" by {}", code(&run.actor)) };
-        let revert = seen.revert.pull_request.map_or_else(String::new, |number| format!("; revert {number}"));
-        return (Mark::Attention, format!("**{how}**{to}{by}{revert}"));
+        let revert = seen.revert.pull_request.map_or_else(String::new, |number| format!("; the revert is {number}"));
+        let cause = run.cause.and_then(|cause| change.runs.iter().find(|other| other.id == cause));
+        let told = match (run.cause, cause) {
+            (None, _) => format!("**rolled back**{to} by {}", code(&run.actor)),
+            (Some(_), None) => format!("**rolled back automatically**{to}"),
+            (Some(_), Some(cause)) => format!("**rolled back automatically**{to}, because {}", failed(cause)),
+        };
+        return (Mark::Attention, told + &revert);
     }
     let live = match (run.kind, &seen.deploy.commit) {
         (RunKind::Promote, Some(commit)) => format!("live as `{}`", commit.short()),
@@ -393,12 +399,21 @@ fn notes(change: &ChangeFacts) -> Vec<String> {
     notes
 }
 
-fn waits(change: &ChangeFacts) -> String {
+fn now(change: &ChangeFacts) -> String {
     let running: Vec<&RunFacts> = change.runs.iter().filter(|run| run.is_under_way()).collect();
     match running.as_slice() {
-        [] => String::new(),
-        [one] => format!("`{}` is running; `/titan cancel` stops it", one.kind),
-        several => format!("{} runs are going on; `/titan cancel` stops them", several.len()),
+        [] => {}
+        [one] if one.status == RunStatus::Undoing => return format!("`{}` failed and is being put back.", one.kind),
+        [one] if one.cancel_by.is_some() => return format!("`{}` is being stopped.", one.kind),
+        [one] => return format!("`{}` is running; `/titan cancel` stops it.", one.kind),
+        several => return format!("{} runs are going on; `/titan cancel` stops them.", several.len()),
+    }
+    let at_head = |run: &&RunFacts| Some(&run.head) == change.head.as_ref() && run.kind == RunKind::Propose;
+    match change.runs.iter().filter(|run| !run.is_refused()).find(at_head) {
+        Some(run) if change.open && is_failed(run, StepName::Diff) => {
+            "take the files that check `titan/paths` lists out of the change, push, and propose it again.".to_owned()
+        }
+        _ => String::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{ChangeFacts, RunFacts};
+use super::{ChangeFacts, ProjectFacts, RunFacts};
 use crate::domain::ids::{CommitSha, Environment, RunId};
 use crate::domain::run::{Conclusion, RunKind, RunStatus};
 
@@ -68,11 +68,7 @@ pub fn deployment(run: &RunFacts, change: &ChangeFacts) -> Option<DeploymentView
         _ => (seen.deploy.intent_at, seen.deploy.commit.as_ref()),
     };
     intent_at?;
-    let project = change.projects.iter().find(|project| Some(&project.fact.name) == run.project.as_ref());
-    let url = project.and_then(|project| match environment {
-        Environment::Canary => project.canary_url.clone(),
-        Environment::Production => project.production_url.clone(),
-    });
+    let project = project_of(run, change);
     let later = project.and_then(|project| project.production_run).filter(|live| *live > run.id);
     let replaced = environment == Environment::Production && later.is_some();
     let (state, description) = state(run, replaced);
@@ -88,8 +84,22 @@ pub fn deployment(run: &RunFacts, change: &ChangeFacts) -> Option<DeploymentView
         state,
         description,
         log_url: change.links.run(run.id),
-        environment_url: seen.deploy.service_url.clone().or(url),
+        environment_url: service_url(run, change),
     })
+}
+
+/// Where the service of a run answers, when it is known.
+pub(super) fn service_url(run: &RunFacts, change: &ChangeFacts) -> Option<String> {
+    let project = project_of(run, change)?;
+    let named = match run.kind.environment()? {
+        Environment::Canary => &project.canary_url,
+        Environment::Production => &project.production_url,
+    };
+    run.seen.deploy.service_url.clone().or_else(|| named.clone())
+}
+
+fn project_of<'c>(run: &RunFacts, change: &'c ChangeFacts) -> Option<&'c ProjectFacts> {
+    change.projects.iter().find(|project| Some(&project.fact.name) == run.project.as_ref())
 }
 
 /// State and description. The descriptions are Titan's own words: nothing foreign is in them.

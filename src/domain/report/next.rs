@@ -84,12 +84,13 @@ impl Offers<'_> {
     /// What a command of this kind would do now; `None` when a gate is known to be closed or there is nothing to do.
     fn does(&self, kind: RunKind) -> Option<String> {
         let head = self.change.head.as_ref()?;
-        let short = head.short();
         let open = self.change.open && !self.was_refused(kind, head);
         match kind {
-            RunKind::Propose => (open && self.proposal_helps(head)).then(|| format!("checks and builds `{short}`")),
+            RunKind::Propose => {
+                (open && self.proposal_helps(head)).then(|| self.again(kind, head, "checks and builds", ""))
+            }
             RunKind::Canary => (open && self.built(head) && self.is_free(kind) && self.canary_helps(head))
-                .then(|| format!("tries `{short}` on the canary")),
+                .then(|| self.again(kind, head, "tries", " on the canary")),
             RunKind::Promote => (open && self.built(head) && self.is_free(kind) && self.may_ship(head))
                 .then(|| "merges it and ships it to production".to_owned()),
             RunKind::Rollback => {
@@ -98,6 +99,14 @@ impl Offers<'_> {
                     .then(|| format!("brings `{}` back to production", target.short()))
             }
         }
+    }
+
+    /// Says when it would be the second time: that only helps when the cause was not in the change.
+    fn again(&self, kind: RunKind, head: &CommitSha, does: &str, place: &str) -> String {
+        let failed = newest(self.change, kind, self.name, Some(head))
+            .is_some_and(|run| run.conclusion().is_some_and(|conclusion| conclusion != Conclusion::Success));
+        let again = if failed { " again, if the cause was not in the change" } else { "" };
+        format!("{does} `{}`{place}{again}", head.short())
     }
 
     fn proposal_helps(&self, head: &CommitSha) -> bool {
@@ -160,7 +169,11 @@ impl Offers<'_> {
             })
         };
         let locked = kind.environment().is_some_and(in_the_way);
-        self.change.armed && self.change.halt.is_none() && !locked && fact.active.is_none()
+        let changing = |run: &RunFacts| {
+            run.project.as_ref() == self.name && run.kind.environment().is_some() && run.is_under_way()
+        };
+        let busy = fact.active.is_some() || self.change.runs.iter().any(changing);
+        self.change.armed && self.change.halt.is_none() && !locked && !busy
     }
 
     /// Whether a gate that only a fresh look could open said no the last time it was asked.

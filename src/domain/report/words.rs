@@ -97,6 +97,11 @@ pub(super) fn code(text: &str) -> String {
     inline_code(&format!("{}…", &text[..text.floor_char_boundary(MOST)]))
 }
 
+/// Foreign text as one line of plain text, for places where Markdown is not read.
+pub(super) fn plain_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// The end of a text, at most `max` bytes, from the beginning of a line where there is one.
 pub(super) fn tail_bytes(text: &str, max: usize) -> &str {
     if text.len() <= max {
