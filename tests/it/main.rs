@@ -5,6 +5,7 @@ mod checkout;
 mod contracts;
 mod github_adapter;
 mod github_documented;
+mod paths_by_git;
 mod postgres;
 mod probe;
 mod render;
