@@ -1,5 +1,7 @@
 //! What Titan has written at GitHub: intent first, then GitHub's id, then a hash of what was sent last.
 
+use std::collections::HashMap;
+
 use super::{Lease, Store, StoreError, jobs};
 
 /// One thing that Titan keeps up to date at GitHub.
@@ -12,6 +14,20 @@ pub struct FeedbackRow {
 }
 
 impl Store {
+    /// Everything that was written, or intended to be written, for a change, by its key.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_feedback(&self, change_id: i64) -> Result<HashMap<String, FeedbackRow>, StoreError> {
+        let rows: Vec<(String, Option<i64>, Option<String>)> =
+            sqlx::query_as("SELECT key, external_id, sent_hash FROM feedback WHERE change_id = $1")
+                .bind(change_id)
+                .fetch_all(&self.pool)
+                .await?;
+        let row = |(key, external_id, sent_hash)| (key, FeedbackRow { external_id, sent_hash });
+        Ok(rows.into_iter().map(row).collect())
+    }
+
     /// Commits the intent to write something, unless it is there already, and gives what is known of it. The second
     /// value tells whether the intent is older than this call: then the thing may exist without being known.
     ///
