@@ -1,6 +1,7 @@
 //! Titan driven from outside over HTTP: one file a story.
 
 mod api;
+mod architecture;
 mod checkout;
 mod contracts;
 mod github_adapter;
