@@ -319,7 +319,8 @@ fn deployment(change: &ChangeFacts, run: &RunFacts) -> (Mark, String) {
         RunStatus::Completed(Conclusion::Success) => succeeded(change, run),
         RunStatus::Completed(Conclusion::Failure) => (Mark::Bad, failed(run)),
         RunStatus::Completed(Conclusion::Inconclusive) => {
-            (Mark::Attention, join([run.summary.clone(), "a person decides".to_owned()], "; "))
+            let why = if run.summary.is_empty() { "could not be judged, a person decides" } else { &run.summary };
+            (Mark::Attention, why.to_owned())
         }
         RunStatus::Completed(Conclusion::Cancelled | Conclusion::Refused) => (Mark::Waiting, stopped(run)),
     }

@@ -303,7 +303,7 @@ pub(super) fn canary_failed_under_newer_policy() -> RunFacts {
 }
 
 pub(super) fn canary_inconclusive() -> RunFacts {
-    let why = "only 3 of 150 samples could be taken";
+    let why = "only 3 of 150 samples could be taken; a person must decide";
     let steps = canary_steps(StepStatus::Failed, why);
     let mut run = run(2, RunKind::Canary, RunStatus::Completed(Conclusion::Inconclusive), why, steps);
     run.seen.deploy = on_canary();
