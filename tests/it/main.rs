@@ -11,6 +11,7 @@ mod postgres;
 mod probe;
 mod render;
 mod render_sim;
+mod sandbox;
 mod support;
 mod webhook;
 mod webhook_examples;

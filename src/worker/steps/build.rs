@@ -204,10 +204,10 @@ fn told(outcome: &BuildOutcome, shown: &str, duration_ms: u64) -> (bool, String)
             };
             (false, format!("{} {how} after {seconds} s", inline_code(command)))
         }
-        BuildOutcome::TimedOut { after } => {
+        BuildOutcome::TimedOut { after, .. } => {
             (false, format!("the build was stopped after its limit of {}", humantime::format_duration(*after)))
         }
-        BuildOutcome::OutputLimit => {
+        BuildOutcome::OutputLimit { .. } => {
             (false, format!("the build was stopped because it printed more than {} MB", OUTPUT_LIMIT / 1_048_576))
         }
     }
