@@ -187,7 +187,6 @@ pub fn concerns(patterns: &[String], files: &[ChangedFile]) -> bool {
 ///
 /// # Errors
 /// The second half of a sentence that begins with the pattern.
-#[allow(dead_code)]
 pub(super) fn check_pattern(text: &str, lone_slash: LoneSlash) -> Result<(), &'static str> {
     lone_slash.read(text).map(|_| ())
 }

@@ -1,16 +1,24 @@
 //! `.github/titan.yml`: what a repository's base branch allows, validated.
 //!
 //! Pure: takes the file's text and gives a [`Policy`] or every [`Diagnostic`] found. Where the file comes from (always
-//! the base branch at a recorded commit) is the worker's business.
+//! the base branch at a recorded commit) is the worker's business. The types are here; `tree` reads the YAML, `read`
+//! judges the sections, `values` the single values.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::command::CommandName;
 use super::ids::{Environment, ProjectName, ServiceId};
+
+mod read;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod values;
 
 /// Where the policy lives in a repository.
 pub const POLICY_PATH: &str = ".github/titan.yml";
@@ -26,9 +34,10 @@ pub struct Policy {
     pub build: Build,
     /// What can be deployed, by name. May be empty: then only `propose` can run.
     pub projects: BTreeMap<ProjectName, Project>,
-    /// The role that each run command needs.
+    /// The role that each run command needs, `triage` or higher: anybody can read a public repository.
     pub permissions: BTreeMap<CommandName, Role>,
-    /// How many approving reviews promote needs; 0 means none.
+    /// How many approving reviews promote needs, at most 10; 0 means none. Default 1: a policy that does not say is
+    /// read as the safer one.
     pub approvals: u32,
     /// How promote merges.
     pub merge: MergeMethod,
@@ -46,7 +55,7 @@ pub struct PathPolicy {
 /// The build of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
-    /// Commands, each one line of shell-free words; `None`: found from the lock file in the checkout.
+    /// Commands, each one line of shell-free words, at least one; `None`: found from the lock file in the checkout.
     pub run: Option<Vec<String>>,
     /// The limit for all commands together. Default 15 minutes, 1 second to 2 hours.
     pub timeout: Duration,
@@ -94,7 +103,7 @@ pub struct Target {
 pub enum DeployVia {
     /// Through Render's API.
     Render(ServiceId),
-    /// Through the deploy hook of this name (`RENDER_DEPLOY_HOOK_<NAME>`).
+    /// Through the deploy hook of this name (`RENDER_DEPLOY_HOOK_<NAME>`): capital letters, digits and `_`.
     Hook(String),
 }
 
@@ -184,19 +193,24 @@ pub struct Diagnostic {
     pub line: usize,
     /// 1-based column, 1 when the place is unknown.
     pub column: usize,
-    /// What is wrong, one sentence in the file's own terms.
+    /// What is wrong, one sentence in the file's own terms: plain text, not Markdown.
     pub message: String,
-    /// What to write instead, when that can be told.
+    /// What to write instead of the text at that place, when that can be told.
     pub suggestion: Option<String>,
 }
 
 impl Policy {
     /// Reads and validates the file's text.
     ///
+    /// A byte order mark is forgiven. At most 256 KB are read.
+    ///
     /// # Errors
-    /// Every mistake that was found, at least one, in the order of the file.
-    pub fn parse(_text: &str) -> Result<Self, Vec<Diagnostic>> {
-        todo!()
+    /// Every mistake that was found, at least one and at most 100, in the order of the file. Text that is no YAML at
+    /// all has one. No message repeats an address or a name that could be a secret.
+    pub fn parse(text: &str) -> Result<Self, Vec<Diagnostic>> {
+        let root = tree::parse(text).map_err(|mistake| vec![mistake])?;
+        let hash = hex::encode(Sha256::digest(text.as_bytes()));
+        read::policy(&root, hash)
     }
 
     /// The role that a command needs: the policy's for run commands, fixed for the others.

@@ -162,7 +162,7 @@ fn class(text: &[u8]) -> Result<(Token, usize), &'static str> {
             let end = text[at + 2..].iter().position(|b| *b == b']').ok_or(OPEN)? + at + 2;
             if let Some(name) = text[at + 2..end].strip_suffix(b":") {
                 let members = named_class(name).ok_or("has an unknown class name between [: and :]")?;
-                (0..=u8::MAX).filter(|byte| members(byte)).for_each(|byte| has[usize::from(byte)] = true);
+                (0..=u8::MAX).filter(members).for_each(|byte| has[usize::from(byte)] = true);
                 before = None;
                 at = end + 1;
                 continue;
