@@ -56,22 +56,28 @@ impl TokenCache {
     }
 }
 
-/// The permissions of a token, in the words of GitHub's `app-permissions` schema.
-fn permissions(access: Access) -> &'static [(&'static str, &'static str)] {
-    match access {
-        Access::Read => &[
-            ("checks", "read"),
-            ("contents", "read"),
-            ("issues", "read"),
-            ("metadata", "read"),
-            ("pull_requests", "read"),
-            ("statuses", "read"),
-        ],
-        Access::Checkout => &[("contents", "read")],
-        Access::Feedback => {
-            &[("checks", "write"), ("deployments", "write"), ("issues", "write"), ("pull_requests", "write")]
+impl Access {
+    /// Every kind of token.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Checkout, Self::Feedback, Self::Merge];
+
+    /// The permissions of such a token and how far they go, in the words of GitHub's `app-permissions` schema. The App's
+    /// manifest asks for all of them together.
+    pub fn permissions(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Read => &[
+                ("checks", "read"),
+                ("contents", "read"),
+                ("issues", "read"),
+                ("metadata", "read"),
+                ("pull_requests", "read"),
+                ("statuses", "read"),
+            ],
+            Self::Checkout => &[("contents", "read")],
+            Self::Feedback => {
+                &[("checks", "write"), ("deployments", "write"), ("issues", "write"), ("pull_requests", "write")]
+            }
+            Self::Merge => &[("contents", "write"), ("pull_requests", "write")],
         }
-        Access::Merge => &[("contents", "write"), ("pull_requests", "write")],
     }
 }
 
@@ -132,7 +138,7 @@ impl GitHub {
     async fn mint(&self, repo: &RepoRef, access: Access) -> Result<Minted, GitHubError> {
         let body = MintRequest {
             repositories: [repo.name.name()],
-            permissions: permissions(access).iter().copied().collect(),
+            permissions: access.permissions().iter().copied().collect(),
         };
         let path = format!("/app/installations/{}/access_tokens", repo.installation);
         let call = Call::write(Method::POST, path, &body)?;

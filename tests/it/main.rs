@@ -4,6 +4,7 @@ mod api;
 mod architecture;
 mod checkout;
 mod contracts;
+mod documents;
 mod github_adapter;
 mod github_documented;
 mod paths_by_git;
