@@ -11,12 +11,14 @@ mod checks;
 mod comment;
 mod deployment;
 mod next;
+mod stages;
 mod words;
 
 pub use checks::{CheckButton, CheckConclusion, CheckName, CheckNote, CheckState, CheckView, checks};
-pub use comment::{ChangeView, HistoryRow, SectionView, StageRow, change_view, marker};
+pub use comment::{ChangeView, HistoryRow, change_view, marker};
 pub use deployment::{DeploymentState, DeploymentView, deployment};
 pub use next::{NextCommand, next_commands};
+pub use stages::{SectionView, StageRow};
 pub use words::{Link, Mark, duration, time};
 
 use chrono::{DateTime, Utc};
