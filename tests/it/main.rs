@@ -7,6 +7,7 @@ mod contracts;
 mod documents;
 mod github_adapter;
 mod github_documented;
+mod github_sim;
 mod paths_by_git;
 mod postgres;
 mod probe;

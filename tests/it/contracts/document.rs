@@ -114,13 +114,18 @@ impl Document {
         }
         for (keyword, value) in schema {
             let name = keyword.as_str();
+            if name == "format" && schema.get("default").is_some_and(|default| default == "") {
+                // GitHub really sends `environment_url: ""`: the default is valid whatever its format.
+                continue;
+            }
             if PLAIN.contains(&name) {
                 result.insert(keyword.clone(), value.clone());
             } else if ONE_SCHEMA.contains(&name) {
                 result.insert(keyword.clone(), self.converted(value, keys));
             } else if let (true, Value::Array(list)) = (SCHEMA_LISTS.contains(&name), value) {
-                let list = list.iter().map(|branch| self.converted(branch, keys)).collect();
-                let (name, value) = (if name == "oneOf" { "anyOf" } else { name }, Value::Array(list));
+                let converted = list.iter().map(|branch| self.converted(branch, keys)).collect();
+                let one = name == "oneOf" || is_user_and_enterprise(list);
+                let (name, value) = (if one { "anyOf" } else { name }, Value::Array(converted));
                 add_list(&mut result, name, value);
             } else if let (true, Value::Object(map)) = (SCHEMA_MAPS.contains(&name), value) {
                 let map = map.iter().map(|(name, schema)| (name.clone(), self.converted(schema, keys))).collect();
@@ -129,6 +134,15 @@ impl Document {
         }
         if self.is_3_0 && schema.get("nullable") == Some(&Value::Bool(true)) { or_null(result) } else { result.into() }
     }
+}
+
+/// A slip in GitHub's document: the account in the list of installations is said to be a user and an enterprise at once;
+/// elsewhere the same account is one of the two.
+fn is_user_and_enterprise(branches: &[Value]) -> bool {
+    branches
+        .iter()
+        .map(|branch| branch.get("title").and_then(Value::as_str))
+        .eq([Some("Simple User"), Some("Enterprise")])
 }
 
 /// A schema may have both `anyOf` and `oneOf`; as they become the same keyword, the second goes into an `allOf`.

@@ -1,0 +1,7 @@
+//! The simulated GitHub, driven over HTTP as Titan drives it: it must behave as the real one does.
+
+mod flows;
+mod manners;
+mod stage;
+
+use stage::Stage;
