@@ -36,7 +36,7 @@ pub fn serve(sim: &Sim, request: &Incoming, full_name: &str, service: &'static s
         enter(state, &request.headers, full_name)
     }) {
         Ok(git) => git,
-        Err(refusal) => return refusal,
+        Err(refusal) => return refusal.into_response(),
     };
     let fetching = match service {
         "/info/refs" => request.method == Method::GET && query == "service=git-upload-pack",
@@ -50,15 +50,28 @@ pub fn serve(sim: &Sim, request: &Incoming, full_name: &str, service: &'static s
         .unwrap_or_else(|error| text(StatusCode::INTERNAL_SERVER_ERROR, &format!("git could not answer: {error}\n")))
 }
 
-/// The repository, if the caller may read it.
-fn enter(state: &State, headers: &HeaderMap, full_name: &str) -> Result<Git, Response<Body>> {
-    let missing = || text(StatusCode::NOT_FOUND, "Repository not found.\n");
-    let asks = || {
-        let mut response = text(StatusCode::UNAUTHORIZED, "Invalid username or token.\n");
-        let challenge = http::HeaderValue::from_static("Basic realm=\"GitHub\"");
-        response.headers_mut().insert(http::header::WWW_AUTHENTICATE, challenge);
+/// Why git is not let in.
+struct Refusal {
+    status: StatusCode,
+    message: &'static str,
+}
+
+impl Refusal {
+    /// The answer that says so; a 401 asks for credentials.
+    fn into_response(self) -> Response<Body> {
+        let mut response = text(self.status, self.message);
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = http::HeaderValue::from_static("Basic realm=\"GitHub\"");
+            response.headers_mut().insert(http::header::WWW_AUTHENTICATE, challenge);
+        }
         response
-    };
+    }
+}
+
+/// The repository, if the caller may read it.
+fn enter(state: &State, headers: &HeaderMap, full_name: &str) -> Result<Git, Refusal> {
+    let missing = || Refusal { status: StatusCode::NOT_FOUND, message: "Repository not found.\n" };
+    let asks = || Refusal { status: StatusCode::UNAUTHORIZED, message: "Invalid username or token.\n" };
     let repository = state.repository(full_name);
     let Some(authorization) = headers.get("authorization").and_then(|value| value.to_str().ok()) else {
         // GitHub asks for credentials rather than telling whether a private repository exists.
@@ -78,7 +91,8 @@ fn enter(state: &State, headers: &HeaderMap, full_name: &str) -> Result<Git, Res
         return Err(missing());
     }
     if !auth::permits(&token, &[("contents", Level::Read)]) {
-        return Err(text(StatusCode::FORBIDDEN, "Write access to repository not granted.\n"));
+        let message = "Write access to repository not granted.\n";
+        return Err(Refusal { status: StatusCode::FORBIDDEN, message });
     }
     Ok(repository.git.clone())
 }

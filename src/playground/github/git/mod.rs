@@ -83,6 +83,9 @@ pub struct Ref {
     pub sha: String,
 }
 
+/// What came out for a base and a head; commits never change, so it stays true.
+type Remembered<T> = Arc<Mutex<HashMap<(String, String), T>>>;
+
 /// A bare repository. A clone is the same repository and shares the memory of past comparisons.
 #[derive(Debug, Clone)]
 pub struct Git {
@@ -90,8 +93,8 @@ pub struct Git {
     /// All refs, until one is changed; nothing else writes to this repository.
     refs: Arc<Mutex<Option<Vec<Ref>>>>,
     commits: Arc<Mutex<HashMap<String, Commit>>>,
-    compared: Arc<Mutex<HashMap<(String, String), Arc<Comparison>>>>,
-    merged: Arc<Mutex<HashMap<(String, String), Result<String, MergeFailure>>>>,
+    compared: Remembered<Arc<Comparison>>,
+    merged: Remembered<Result<String, MergeFailure>>,
 }
 
 impl Git {
