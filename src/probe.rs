@@ -45,6 +45,13 @@ pub enum IdentityAnswer {
     Unreachable(String),
 }
 
+impl IdentityAnswer {
+    /// Whether the service names this commit, shortened or not.
+    pub fn names(&self, commit: &crate::domain::ids::CommitSha) -> bool {
+        matches!(self, Self::Commit(said) if commit.as_str().starts_with(said.as_str()))
+    }
+}
+
 /// Health and identity, seen at the same moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {

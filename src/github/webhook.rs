@@ -54,6 +54,10 @@ pub enum Trigger {
         comment_id: i64,
         /// Who wrote it.
         author: Actor,
+        /// Whether the event says that the issue is a pull request. GitHub always does; other hosts that speak its API
+        /// do not, so that they have to be asked.
+        #[serde(default)]
+        marked: bool,
         /// The App through which it was written, if any.
         via_app: Option<i64>,
         /// Markdown as written.
@@ -224,16 +228,19 @@ fn comment(action: &str, payload: &Value) -> Found {
     if action != "created" {
         return Err("only newly created comments can be commands");
     }
-    if !payload.pointer("/issue/pull_request").is_some_and(Value::is_object) {
+    let marked = payload.pointer("/issue/pull_request").is_some_and(Value::is_object);
+    let body = text(payload, "/comment/body").unwrap_or_default();
+    if !marked && !body.to_ascii_lowercase().contains("/titan") {
         return Err("a comment on an issue, not on a pull request");
     }
     Ok(Trigger::Comment {
         repo: repo(payload)?,
+        marked,
         number: number(payload, "/issue/number")?,
         comment_id: positive(payload, "/comment/id").ok_or("the event names no comment")?,
         author: actor(payload, "/comment/user")?,
         via_app: integer(payload, "/comment/performed_via_github_app/id"),
-        body: text(payload, "/comment/body").unwrap_or_default(),
+        body,
         created_at: time(payload, "/comment/created_at")?,
     })
 }

@@ -14,9 +14,9 @@ use crate::domain::reason::Reason;
 use crate::domain::report::answer;
 use crate::domain::run::RunKind;
 use crate::domain::snapshot::Snapshot;
-use crate::github::GitHubError;
 use crate::github::feedback::Reaction;
 use crate::github::webhook::{RepoFact, Trigger};
+use crate::github::{GitHubError, RepoRef};
 use crate::store::changes::Change;
 use crate::store::commands::{NewCommand, StateChange};
 use crate::store::jobs::Job;
@@ -94,7 +94,7 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
 /// What a trigger asks for; `None`: nothing, and nobody gets an answer.
 async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Result<Option<Asked>, JobError> {
     match trigger {
-        Trigger::Comment { repo, number, comment_id, author, via_app, body, created_at } => {
+        Trigger::Comment { repo, number, comment_id, author, marked, via_app, body, created_at } => {
             let what = match parse(&body) {
                 Parsed::Ignored => return Ok(None),
                 Parsed::Command(command) => What::Command(command),
@@ -102,6 +102,9 @@ async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Re
             };
             // Titan's own comments carry no command, but a comment that says so would be a loop: never from bots.
             if author.bot || (via_app.is_some() && via_app == own_app(services).await?) {
+                return Ok(None);
+            }
+            if !marked && !is_pull_request(services, &repo, number).await? {
                 return Ok(None);
             }
             let given = Given { at: created_at, head: None };
@@ -133,6 +136,17 @@ async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Re
     }
 }
 
+/// Asks GitHub, for an event that does not say it.
+async fn is_pull_request(services: &Services, repo: &RepoFact, number: PrNumber) -> Result<bool, JobError> {
+    let Some(installation) = installation(services, repo).await? else { return Ok(false) };
+    let client = services.github.repo(&RepoRef { installation, name: repo.name.clone() });
+    match client.get_pull_request(number).await {
+        Ok(_) => Ok(true),
+        Err(GitHubError::NotFound(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The command of a check run's button.
 fn button(identifier: &str) -> Option<CommandName> {
     [CommandName::Propose, CommandName::Canary, CommandName::Promote, CommandName::Rollback]
@@ -159,23 +173,28 @@ fn first_line(body: &str) -> String {
     body.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().chars().take(80).collect()
 }
 
+/// Through which installation a repository is reached; `None` when the App is not installed there.
+async fn installation(services: &Services, repo: &RepoFact) -> Result<Option<InstallationId>, JobError> {
+    if let Some(id) = repo.installation {
+        return Ok(Some(id));
+    }
+    match services.github.installation_of(&repo.name).await {
+        Ok(id) => Ok(Some(id)),
+        Err(GitHubError::NotFound(why)) => {
+            tracing::info!(%why, repo = %repo.name, "the App is not installed there");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The repository and change that an event is about; `None` when the App is not installed there.
 async fn place(
     services: &Services,
     repo: &RepoFact,
     number: PrNumber,
 ) -> Result<Option<(Repository, Change)>, JobError> {
-    let installation: InstallationId = match repo.installation {
-        Some(id) => id,
-        None => match services.github.installation_of(&repo.name).await {
-            Ok(id) => id,
-            Err(GitHubError::NotFound(why)) => {
-                tracing::info!(%why, repo = %repo.name, "the App is not installed there");
-                return Ok(None);
-            }
-            Err(error) => return Err(error.into()),
-        },
-    };
+    let Some(installation) = installation(services, repo).await? else { return Ok(None) };
     let repository = services.store.ensure_repository(installation, &repo.name).await?;
     let change = services.store.ensure_change(repository.id, number).await?;
     Ok(Some((repository, change)))

@@ -165,6 +165,14 @@ fn every_documented_action_is_taken_and_no_other() {
 }
 
 #[test]
+fn a_command_on_an_unmarked_issue_is_kept_so_that_the_host_can_be_asked() {
+    let mut payload = comment_event();
+    payload["issue"]["pull_request"] = Value::Null;
+    assert!(matches!(trigger("issue_comment", &payload), Trigger::Comment { marked: false, .. }));
+    assert!(matches!(trigger("issue_comment", &comment_event()), Trigger::Comment { marked: true, .. }));
+}
+
+#[test]
 fn a_payload_without_its_essence_is_ignored_with_the_reason() {
     let reason = |name: &str, payload: &Value, pointer: &str, value: Value| {
         let mut payload = payload.clone();
@@ -176,7 +184,10 @@ fn a_payload_without_its_essence_is_ignored_with_the_reason() {
     };
     let comment = comment_event();
     let without = |pointer: &str, value: Value| reason("issue_comment", &comment, pointer, value);
-    assert_eq!(without("/issue/pull_request", Value::Null), "a comment on an issue, not on a pull request");
+    let mut chat = comment.clone();
+    chat["comment"]["body"] = json!("what a titanic effort");
+    let chat = reason("issue_comment", &chat, "/issue/pull_request", Value::Null);
+    assert_eq!(chat, "a comment on an issue, not on a pull request");
     assert_eq!(without("/issue/number", json!(0)), NO_NUMBER);
     assert_eq!(without("/issue/number", json!("7")), NO_NUMBER);
     assert_eq!(without("/comment/user", Value::Null), NO_ACTOR);

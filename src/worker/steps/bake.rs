@@ -49,7 +49,7 @@ pub(super) async fn bake(context: &StepContext<'_>) -> Result<Outcome, JobError>
 
 fn sample(observation: Observation, commit: &CommitSha) -> BakeSample {
     let identity = match &observation.identity {
-        Some(IdentityAnswer::Commit(said)) if said.eq_ignore_ascii_case(commit.as_str()) => SampleIdentity::Expected,
+        Some(answer) if answer.names(commit) => SampleIdentity::Expected,
         Some(IdentityAnswer::Commit(_)) => SampleIdentity::Other,
         _ => SampleIdentity::Unknown,
     };

@@ -52,10 +52,6 @@ async fn forbidden(context: &StepContext<'_>) -> Result<Option<String>, JobError
 /// brought back. It counts as good only when it is healthy and answers as itself.
 async fn note_previous(context: &StepContext<'_>, target: &Target) -> Result<Option<Previous>, JobError> {
     let observation = context.services.prober.observe(target).await;
-    let said: Option<CommitSha> = match &observation.identity {
-        Some(IdentityAnswer::Commit(commit)) => commit.parse().ok(),
-        _ => None,
-    };
     let live = match service_of(context, target) {
         Some(service) => match context.services.render.live_deploy(&service).await {
             Ok(live) => live,
@@ -65,8 +61,13 @@ async fn note_previous(context: &StepContext<'_>, target: &Target) -> Result<Opt
         None => None,
     };
     let deploy = live.as_ref().map(|live| live.id.clone());
-    let Some(commit) = live.and_then(|live| live.commit).or_else(|| said.clone()) else { return Ok(None) };
-    let good = observation.sample.ok && said.as_ref() == Some(&commit);
+    // Without Render's word only the whole id counts: a shortened one cannot be deployed again.
+    let said = || match &observation.identity {
+        Some(IdentityAnswer::Commit(said)) => said.parse::<CommitSha>().ok(),
+        _ => None,
+    };
+    let Some(commit) = live.and_then(|live| live.commit).or_else(said) else { return Ok(None) };
+    let good = observation.sample.ok && observation.identity.as_ref().is_some_and(|answer| answer.names(&commit));
     context
         .services
         .store

@@ -46,12 +46,10 @@ pub(super) async fn verify(context: &StepContext<'_>) -> Result<Outcome, JobErro
 /// Whether one look at the service shows the expected commit, healthy; and what it showed, for people.
 fn judge(observation: &Observation, commit: &CommitSha) -> (bool, String) {
     match &observation.identity {
-        Some(IdentityAnswer::Commit(said)) if said.eq_ignore_ascii_case(commit.as_str()) => {
-            match (observation.sample.ok, &observation.sample.error) {
-                (true, _) => (true, "healthy".to_owned()),
-                (false, error) => (false, format!("right commit, but {}", error.as_deref().unwrap_or("not healthy"))),
-            }
-        }
+        Some(answer) if answer.names(commit) => match (observation.sample.ok, &observation.sample.error) {
+            (true, _) => (true, "healthy".to_owned()),
+            (false, error) => (false, format!("right commit, but {}", error.as_deref().unwrap_or("not healthy"))),
+        },
         Some(IdentityAnswer::Commit(said)) => (false, format!("it says {}", inline_code(said))),
         Some(IdentityAnswer::Missing(why) | IdentityAnswer::Unreachable(why)) => {
             (false, crate::domain::markdown::escape(why))
@@ -73,7 +71,7 @@ fn deadline(context: &StepContext<'_>, target: &Target) -> std::time::Duration {
 fn still_the_old_one(context: &StepContext<'_>, observation: &Observation) -> bool {
     let deploy = deployed(context);
     let (None, Some(previous)) = (deploy.went_live_at, deploy.previous) else { return false };
-    matches!(&observation.identity, Some(IdentityAnswer::Commit(said)) if said.eq_ignore_ascii_case(previous.commit.as_str()))
+    observation.identity.as_ref().is_some_and(|answer| answer.names(&previous.commit))
 }
 
 /// Notes what is live now. A restored version was good before and is good again; what it replaced is not.
