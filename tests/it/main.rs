@@ -2,6 +2,7 @@
 
 mod api;
 mod architecture;
+mod check_policy;
 mod checkout;
 mod contracts;
 mod documents;

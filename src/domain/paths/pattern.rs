@@ -17,8 +17,10 @@ pub(super) struct Pattern {
     name_only: bool,
     /// What the text begins with, literally.
     prefix: Vec<u8>,
-    /// What follows the prefix; empty for a pattern without wildcards.
-    rest: Vec<Token>,
+    /// What stands between prefix and suffix; empty for a pattern without wildcards.
+    middle: Vec<Token>,
+    /// What the text ends with, literally; most paths are told apart by it.
+    suffix: Vec<u8>,
 }
 
 /// A piece of a pattern behind its literal beginning.
@@ -61,7 +63,13 @@ impl Pattern {
         let text = text.strip_prefix('/').unwrap_or(text).as_bytes();
         let literal = text.iter().position(|b| b"*?[\\".contains(b)).unwrap_or(text.len());
         let (prefix, rest) = text.split_at(literal);
-        Ok(Self { negated, folders_only, name_only, prefix: prefix.to_vec(), rest: tokens(rest, name_only)? })
+        let mut middle = tokens(rest, name_only)?;
+        let mut suffix = Vec::new();
+        while let Some(Token::Byte(byte)) = middle.last() {
+            suffix.insert(0, *byte);
+            middle.pop();
+        }
+        Ok(Self { negated, folders_only, name_only, prefix: prefix.to_vec(), middle, suffix })
     }
 
     /// Whether it hits this path itself, without regard to `!` and to the folders above.
@@ -73,11 +81,9 @@ impl Pattern {
             Some(slash) if self.name_only => &path[slash + 1..],
             _ => path,
         };
-        match text.strip_prefix(self.prefix.as_slice()) {
-            Some(text) if self.rest.is_empty() => text.is_empty(),
-            Some(text) => matches(&self.rest, text),
-            None => false,
-        }
+        text.strip_prefix(self.prefix.as_slice())
+            .and_then(|text| text.strip_suffix(self.suffix.as_slice()))
+            .is_some_and(|text| if self.middle.is_empty() { text.is_empty() } else { matches(&self.middle, text) })
     }
 }
 
