@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use titan::config::{Config, DatabaseConfig, SETTINGS};
 use titan::domain::command::{CommandName, Parsed, parse};
+use titan::domain::paths::PathRules;
 use titan::domain::policy::{Policy, default_role};
 use titan::domain::reason::Reason;
 use titan::domain::report::CheckName;
@@ -152,6 +153,16 @@ fn the_example_policy_is_one_and_names_its_defaults() {
 }
 
 #[test]
+fn the_example_answer_about_a_path_is_the_programs() {
+    let text = section(&read("README.md"), "## The policy file");
+    let policy = Policy::parse(&code_block(&text, "yaml")).expect("the example");
+    let rules = PathRules::new(&policy.paths).expect("the example's patterns");
+    let written = text.lines().find_map(|line| line.strip_prefix("# {")).map(|rest| format!("{{{rest}"));
+    let written: Value = serde_json::from_str(&written.expect("an answer")).expect("JSON");
+    assert_eq!(written, json!(rules.ask(written["path"].as_str().expect("a path"))));
+}
+
+#[test]
 fn checks_and_label_are_named_as_in_the_program() {
     let text = section(&read("README.md"), "## Checks and deployments");
     assert_eq!(names(&rows(&text)), CheckName::ALL.map(|name| name.as_str().to_owned()));
@@ -182,7 +193,10 @@ fn routes() -> BTreeSet<(String, String)> {
                 let (Some(before), Some(route), Some(rest)) = (quoted.next(), quoted.next(), quoted.next()) else {
                     continue;
                 };
-                assert!(before.trim().is_empty(), "{}: a route that is not written out", path.display());
+                // Files that pages need have their addresses elsewhere and are not for people.
+                if !before.trim().is_empty() {
+                    continue;
+                }
                 let method = rest.trim_start_matches([',', ' ', '\n']).split('(').next().unwrap_or_default();
                 let method = method.rsplit("::").next().unwrap_or_default();
                 found.insert((method.to_uppercase(), route.to_owned()));
@@ -320,10 +334,41 @@ fn the_image_sets_only_known_settings_and_stops_with_the_signal_that_titan_knows
         assert!(SETTINGS.iter().any(|setting| setting.name == name), "{name} is not a setting");
     }
     assert!(text.contains("STOPSIGNAL SIGTERM") && text.contains("\nUSER titan\n"));
-    // Whatever the build reads must reach it.
+}
+
+/// The first folders or files of what the sources include when they are compiled, seen from the repository's root.
+fn included_from() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![path_of("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = fs::read_to_string(&path).expect("text");
+                let includes = text.split("include_str!(\"").skip(1).chain(text.split("include_bytes!(\"").skip(1));
+                for name in includes.filter_map(|rest| rest.split('"').next()) {
+                    let full =
+                        folder.join(name).canonicalize().unwrap_or_else(|_| panic!("{name} of {}", path.display()));
+                    let root = path_of("").canonicalize().expect("the repository");
+                    let first = full.strip_prefix(root).expect("inside the repository").components().next();
+                    found.insert(first.expect("a name").as_os_str().to_str().expect("UTF-8").to_owned());
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_the_build_reads_reaches_the_image() {
     let ignore = read(".dockerignore");
-    for needed in ["Cargo.toml", "Cargo.lock", "build.rs", "src", "migrations", "templates"] {
-        assert!(path_of(needed).exists() && ignore.lines().any(|line| line == format!("!{needed}")), "{needed}");
+    let mut needed = included_from();
+    needed.extend(["Cargo.toml", "Cargo.lock", "build.rs", "src", "migrations", "templates"].map(str::to_owned));
+    for name in needed {
+        assert!(ignore.lines().any(|line| line == format!("!{name}")), ".dockerignore keeps {name} away");
+        assert!(path_of(&name).exists(), "{name}");
     }
 }
 
