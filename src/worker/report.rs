@@ -29,6 +29,8 @@ use crate::store::{Lease, Store, StoreError};
 const COMMANDS: i64 = 30;
 /// Newest releases of a service whose changes are told that they were replaced.
 const RELEASES: i64 = 5;
+/// After so many calls without a proper answer the rest is left for the next time: each may take a minute to fail.
+const TROUBLES: usize = 3;
 /// What stands for the content of a reaction, which never changes.
 const SENT: &str = "sent";
 
@@ -119,7 +121,7 @@ impl From<GitHubError> for Trouble {
 /// What has to be tried again later.
 #[derive(Debug, Default)]
 struct Later {
-    why: Option<String>,
+    why: Vec<String>,
 }
 
 impl Later {
@@ -133,15 +135,22 @@ impl Later {
             Err(Trouble::Store(error)) => return Err(error.into()),
             Err(Trouble::GitHub(error @ GitHubError::RateLimited { .. })) => return Err(error.into()),
             Err(Trouble::GitHub(error @ GitHubError::Transient(_))) => {
-                self.why.get_or_insert_with(|| format!("{key}: {error}"));
+                self.why.push(format!("{key}: {error}"));
+                if self.why.len() >= TROUBLES {
+                    return Err(self.again());
+                }
             }
             Err(Trouble::GitHub(error)) => tracing::warn!(key, %error, "GitHub does not show this"),
         }
         Ok(())
     }
 
+    fn again(&self) -> JobError {
+        JobError::Later { at: None, why: self.why.join("; ") }
+    }
+
     fn into_result(self) -> Result<(), JobError> {
-        self.why.map_or(Ok(()), |why| Err(JobError::Later { at: None, why }))
+        if self.why.is_empty() { Ok(()) } else { Err(self.again()) }
     }
 }
 

@@ -110,6 +110,10 @@ impl Offers<'_> {
     }
 
     fn proposal_helps(&self, head: &CommitSha) -> bool {
+        // Of several projects only a person can say which one is meant.
+        if self.name.is_none() && self.change.projects.len() > 1 {
+            return false;
+        }
         let runs = &self.change.runs;
         let building = |run: &RunFacts| run.kind == RunKind::Propose && run.head == *head && run.is_under_way();
         if runs.iter().any(building) {
