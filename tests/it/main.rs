@@ -14,6 +14,7 @@ mod postgres;
 mod probe;
 mod render;
 mod render_sim;
+mod report;
 mod sandbox;
 mod support;
 mod webhook;
