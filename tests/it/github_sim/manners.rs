@@ -289,3 +289,19 @@ async fn labels_issues_and_lists_answer_as_documented() {
     }
     stage.end().await;
 }
+
+#[tokio::test]
+async fn the_server_ends_with_its_last_handle() {
+    let stage = Stage::new().await;
+    let (url, other) = (stage.github.url(), stage.github.clone());
+    drop(stage);
+    let ask = || reqwest::Client::builder().user_agent("x").build().unwrap().get(format!("{url}/versions")).send();
+    assert_eq!(ask().await.unwrap().status(), 200, "a clone keeps it alive");
+    drop(other);
+    let gone = async {
+        while ask().await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), gone).await.expect("nobody answers any more");
+}
