@@ -114,12 +114,9 @@ impl Git {
         };
         git.run(&["init", "--bare", "--quiet", "--initial-branch", default_branch, "."], None)?;
         // One file written is several programs not started.
-        let mut config = std::fs::OpenOptions::new().append(true).open(dir.join("config"));
-        config
-            .as_mut()
-            .map_err(|error| error.to_string())
-            .and_then(|file| file.write_all(CONFIG.as_bytes()).map_err(|error| error.to_string()))
-            .map_err(GitError::Spawn)?;
+        let config = std::fs::OpenOptions::new().append(true).open(dir.join("config"));
+        let written = config.and_then(|mut file| file.write_all(CONFIG.as_bytes()));
+        written.map_err(|error| GitError::Spawn(error.to_string()))?;
         Ok(git)
     }
 
