@@ -9,6 +9,7 @@ mod documents;
 mod github_adapter;
 mod github_documented;
 mod github_sim;
+mod pages;
 mod paths_by_git;
 mod postgres;
 mod probe;
