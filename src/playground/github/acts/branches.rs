@@ -1,4 +1,5 @@
 //! Repositories, branches, and what follows when a branch moves.
+//! Writes no commits; it moves names to commits that are there.
 
 use std::collections::BTreeMap;
 

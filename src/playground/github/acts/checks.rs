@@ -1,4 +1,4 @@
-//! Check runs, their buttons, and commit statuses.
+//! Check runs, their buttons, and commit statuses. Keeps GitHub's limits; never judges a check.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Pull requests: opening, editing, reviewing, closing.
+//! Pull requests: opening, editing, reviewing, closing. Merging has a file of its own.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! A repository with everything that hangs on it.
+//! A repository with everything that hangs on it. Answers questions about itself; changes are made in `acts`.
 
 use std::collections::BTreeMap;
 

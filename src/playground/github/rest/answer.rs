@@ -1,4 +1,4 @@
-//! Answers and failures in GitHub's form, with its headers.
+//! Answers and failures in GitHub's form, with its headers. Chooses no status by itself.
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
