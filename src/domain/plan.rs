@@ -131,6 +131,12 @@ pub enum Answer {
 
 /// What to do about a command, from the facts alone.
 pub fn decide(command: &Command, snapshot: &Snapshot) -> Decision {
+    // Only the policy tells a project's name from the first word of a reason.
+    let settled = match snapshot.policy.policy() {
+        Some(policy) => command.clone().settled(policy.projects.keys()),
+        None => command.clone(),
+    };
+    let command = &settled;
     let needed = needed_role(command.name, snapshot);
     match command.name {
         CommandName::Propose | CommandName::Canary | CommandName::Promote | CommandName::Rollback => {

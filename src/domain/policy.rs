@@ -36,8 +36,8 @@ pub struct Policy {
     pub projects: BTreeMap<ProjectName, Project>,
     /// The role that each run command needs, `triage` or higher: anybody can read a public repository.
     pub permissions: BTreeMap<CommandName, Role>,
-    /// How many approving reviews promote needs, at most 10; 0 means none. Default 1: a policy that does not say is
-    /// read as the safer one.
+    /// How many approving reviews promote needs, at most 10. Default 0: a policy that does not say asks for none beyond
+    /// those that GitHub's own branch rules ask for at the merge.
     pub approvals: u32,
     /// How promote merges.
     pub merge: MergeMethod,

@@ -206,7 +206,7 @@ async fn carry_out(services: &Services, lease: Lease, asked: Asked) -> Result<Do
         return Ok(Done::Ended);
     };
     let text = match &asked.what {
-        What::Command(command) => as_typed(command),
+        What::Command(command) => command.to_string(),
         What::Misunderstood(_, line) => line.clone(),
     };
     let new = NewCommand {
@@ -236,21 +236,6 @@ async fn carry_out(services: &Services, lease: Lease, asked: Asked) -> Result<Do
         }
     }
     Ok(Done::Ended)
-}
-
-/// The command as a person would type it.
-fn as_typed(command: &Command) -> String {
-    let mut text = format!("/titan {}", command.name);
-    if let Some(project) = &command.project {
-        text.push_str(&format!(" {project}"));
-    }
-    if let Some(commit) = &command.commit {
-        text.push_str(&format!(" @{commit}"));
-    }
-    if !command.reason.is_empty() {
-        text.push_str(&format!(" {}", command.reason));
-    }
-    text
 }
 
 /// 👀. The API answers the same for one that exists, and a command is not lost because a reaction failed.

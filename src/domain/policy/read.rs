@@ -21,7 +21,7 @@ const BAKE: Duration = Duration::from_secs(5 * 60);
 const LONGEST_BAKE: Duration = Duration::from_secs(24 * 60 * 60);
 const SHORTEST: Duration = Duration::from_secs(1);
 /// See [`Policy::approvals`].
-const APPROVALS: u32 = 1;
+const APPROVALS: u32 = 0;
 const MOST_APPROVALS: u32 = 10;
 /// More mistakes help nobody.
 const MOST_DIAGNOSTICS: usize = 100;

@@ -78,7 +78,7 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(policy.paths, PathPolicy::default());
     assert_eq!((policy.build.run, policy.build.timeout), (None, Duration::from_secs(900)));
     assert!(policy.projects.is_empty());
-    assert_eq!((policy.approvals, policy.merge), (1, MergeMethod::Squash));
+    assert_eq!((policy.approvals, policy.merge), (0, MergeMethod::Squash));
     assert_eq!(policy.permissions.len(), 4);
     assert!(policy.permissions.iter().all(|(command, role)| *role == default_role(*command)));
 
