@@ -212,13 +212,18 @@ impl Plan {
     }
 }
 
-/// Puts a commit live at once, for a service that has been running since before the story begins.
-pub async fn born_live(service: &mut Service, name: &str) -> Result<(), SourceError> {
-    let commit = source::find_commit(&service.source.repository, name).await?;
-    let Asked::Started(deploy) = service.ask(commit, Trigger::NewCommit, OverlapPolicy::Wait) else { return Ok(()) };
-    let built = Plan::take(service).build(&deploy.commit).await;
+/// Puts a commit live at once, for a service that has been running since before the story begins. Only when nothing
+/// else is being deployed there.
+pub async fn begin_with(shared: &Shared, service: &str, name: &str) -> Result<(), SourceError> {
+    let Some(plan) = shared.change(service, Plan::take) else { return Ok(()) };
+    let commit = source::find_commit(&plan.repository, name).await?;
+    let built = plan.build(&commit).await;
     let artifact = built.map_err(|detail| SourceError::Git { what: "ls-tree", detail })?;
-    service.keep(&deploy.id, artifact);
-    service.go_live(&deploy.id, Duration::ZERO);
+    shared.change(service, |service| {
+        if let Asked::Started(deploy) = service.ask(commit, Trigger::NewCommit, OverlapPolicy::Wait) {
+            service.keep(&deploy.id, artifact);
+            service.go_live(&deploy.id, Duration::ZERO);
+        }
+    });
     Ok(())
 }

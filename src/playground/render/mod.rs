@@ -149,10 +149,9 @@ impl Render {
         let mut doors = Vec::new();
         for service in options.services {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
-            let id = service.id.clone();
-            let service = begin(service, format!("http://{}", listener.local_addr()?)).await?;
-            doors.push((id.clone(), listener));
-            services.insert(id, service);
+            let url = format!("http://{}", listener.local_addr()?);
+            doors.push((service.id.clone(), service.live_from_start.clone(), listener));
+            services.insert(service.id.clone(), quiet(service, url));
         }
         let shared = Arc::new(Shared::new(
             services,
@@ -163,7 +162,11 @@ impl Render {
             &options.api_key,
         ));
         let mut servers = Vec::new();
-        for (id, listener) in doors {
+        for (id, first, listener) in doors {
+            if let Some(name) = first {
+                let begun = engine::begin_with(&shared, &id, &name).await;
+                begun.map_err(|source| StartError::Source { service: id.clone(), source })?;
+            }
             servers.push(serve(listener, service::router(shared.clone(), id)));
         }
         let recorder = Recorder::new(&[]);
@@ -212,6 +215,19 @@ impl Render {
         self.read(service, |found| found.live.as_ref().map(|live| live.commit.clone())).flatten()
     }
 
+    /// What the service would answer at its health path now; `None` when nothing runs. Does not count as a request.
+    pub fn is_healthy(&self, service: &str) -> Option<bool> {
+        self.read(service, Service::is_healthy).flatten()
+    }
+
+    /// Puts a commit live at once, without any phase: what was running before the story begins.
+    ///
+    /// # Errors
+    /// When there is no such commit, or it cannot be read.
+    pub async fn begin_with(&self, service: &str, name: &str) -> Result<(), SourceError> {
+        engine::begin_with(&self.0.shared, service, name).await
+    }
+
     /// Whether a push to the branch would deploy the service.
     pub fn auto_deploys(&self, service: &str) -> bool {
         self.read(service, |found| found.auto_deploy).unwrap_or(false)
@@ -256,6 +272,11 @@ impl Render {
         Ok(())
     }
 
+    /// Grows with every change of a service.
+    pub fn version(&self) -> u64 {
+        *self.0.shared.watch().borrow()
+    }
+
     /// Waits until this holds; it is asked again after every change of a service. False when `within` passed first.
     pub async fn until(&self, within: Duration, holds: impl Fn(&Self) -> bool) -> bool {
         let mut changes = self.0.shared.watch();
@@ -285,9 +306,9 @@ impl Render {
 }
 
 /// A service as it is before anybody asked for anything.
-async fn begin(options: ServiceOptions, url: String) -> Result<Service, StartError> {
+fn quiet(options: ServiceOptions, url: String) -> Service {
     let now = clock::now();
-    let mut service = Service {
+    Service {
         id: options.id,
         name: options.name,
         hook_key: options.hook_key,
@@ -307,12 +328,7 @@ async fn begin(options: ServiceOptions, url: String) -> Result<Service, StartErr
         fail_next: None,
         requests: 0,
         health_requests: 0,
-    };
-    if let Some(name) = options.live_from_start {
-        let born = engine::born_live(&mut service, &name).await;
-        born.map_err(|source| StartError::Source { service: service.id.clone(), source })?;
     }
-    Ok(service)
 }
 
 fn serve(listener: TcpListener, router: Router) -> tokio::task::JoinHandle<()> {

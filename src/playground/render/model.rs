@@ -285,6 +285,13 @@ impl Service {
         self.deploys.iter().find(|deploy| deploy.status.is_open() && deploy.status != Status::Queued)
     }
 
+    /// What a health request would be answered now; `None` when nothing runs.
+    pub fn is_healthy(&self) -> Option<bool> {
+        let live = self.live.as_ref().filter(|_| !self.suspended)?;
+        let health = self.forced_health.as_ref().unwrap_or(&live.artifact.behaviour.health);
+        Some(health.is_good(live.live_since.elapsed(), self.health_requests + 1))
+    }
+
     /// Asks for a deploy of `commit`.
     pub fn ask(&mut self, commit: Commit, trigger: Trigger, policy: OverlapPolicy) -> Asked {
         self.ask_for(Deploy::new(commit, trigger), policy)
