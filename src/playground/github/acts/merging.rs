@@ -1,5 +1,4 @@
 //! Whether a pull request can be merged, and merging it.
-//! The joining itself is git's; here stand GitHub's rules about it.
 
 use serde_json::json;
 

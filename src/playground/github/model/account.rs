@@ -1,5 +1,4 @@
 //! People, organisations and bots, and what they may do with a repository.
-//! Facts only; who may do what is asked of `State::role`.
 
 use chrono::{DateTime, Utc};
 

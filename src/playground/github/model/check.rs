@@ -1,4 +1,4 @@
-//! Check runs and commit statuses. Facts only; limits and events are in `acts`.
+//! Check runs and commit statuses.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;

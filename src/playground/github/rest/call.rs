@@ -1,4 +1,4 @@
-//! One call: its path parameters, query, body and caller, with GitHub's manners of reading them. Changes nothing.
+//! One call: its path parameters, query, body and caller, with GitHub's manners of reading them.
 
 use chrono::{DateTime, Utc};
 use http::{Method, StatusCode};

@@ -1,4 +1,4 @@
-//! Check runs: making, changing and finding them. What a check run may hold is for `acts` to say.
+//! Check runs.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;

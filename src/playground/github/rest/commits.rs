@@ -1,4 +1,4 @@
-//! Commits, comparisons and commit statuses. Reads git and keeps to GitHub's limits; moves no branch.
+//! Commits, comparisons and commit statuses.
 
 use serde::Deserialize;
 use serde_json::{Value, json};

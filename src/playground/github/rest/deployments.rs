@@ -1,4 +1,4 @@
-//! Deployments and their statuses. Fills in GitHub's defaults; what follows from them is for `acts`.
+//! Deployments and their statuses.
 
 use http::StatusCode;
 use serde::Deserialize;

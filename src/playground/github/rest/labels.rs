@@ -1,4 +1,4 @@
-//! Labels of the repository and on issues. What a label sets off is for `acts`.
+//! Labels of the repository and on issues.
 
 use http::StatusCode;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Pull requests: reading, opening, changing, merging. Whether a merge may happen is for `acts`.
+//! Pull requests: reading, opening, changing, merging.
 
 use http::StatusCode;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Repositories, their branches and rules, and what people may do there. Only reads.
+//! Repositories, their branches and rules, and what people may do there.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The table of routes, and finding the row for a request. Looks at nothing but method and path.
+//! The table of routes, and finding the row for a request.
 
 use http::Method;
 

@@ -1,4 +1,4 @@
-//! Check runs, annotations and commit statuses. Reads runs and statuses; who may see them is not asked here.
+//! Check runs, annotations and commit statuses.
 
 use serde_json::{Value, json};
 

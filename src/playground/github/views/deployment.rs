@@ -1,4 +1,4 @@
-//! Deployments and their statuses. What GitHub makes of a new status is for `acts` to say.
+//! Deployments and their statuses.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Issues, comments, reactions and reviews. Markdown stays as it was written; nothing is rendered.
+//! Issues, comments, reactions and reviews.
 
 use serde_json::{Value, json};
 
