@@ -227,7 +227,7 @@ fn what_is_done_in_one_place_is_done_nowhere_else() {
 #[test]
 fn every_file_says_first_what_it_is_for() {
     let silent =
-        |source: &Source| !source.text.starts_with("//! ") || source.text.lines().next().unwrap_or("").len() < 20;
+        |source: &Source| !source.text.starts_with("//! ") || source.text.lines().next().unwrap_or("").len() < 12;
     let broken: Vec<String> =
         sources().iter().filter(|source| silent(source)).map(|source| format!("src/{}", source.path)).collect();
     assert_none(&broken);
