@@ -18,6 +18,17 @@ pub enum StepEnd {
     Stopped,
 }
 
+/// What becomes of the change's locks on the project when its run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locks {
+    /// They are given back.
+    Release,
+    /// The change keeps them for its next command, as long as its pull request is open.
+    Keep,
+    /// They stay until a person has looked, whatever becomes of the pull request.
+    Hold,
+}
+
 /// What is to be done now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consequence {
@@ -29,8 +40,8 @@ pub enum Consequence {
     End {
         /// How.
         conclusion: Conclusion,
-        /// Whether the change's locks are given back.
-        release_locks: bool,
+        /// What becomes of the change's locks.
+        locks: Locks,
         /// Whether Titan starts one rollback of production by itself.
         rollback: bool,
     },
@@ -40,31 +51,40 @@ pub enum Consequence {
 /// the run has failed already and this step put things back.
 pub fn after(kind: RunKind, step: StepName, end: StepEnd, last: bool, undoing: bool) -> Consequence {
     use Conclusion::{Cancelled, Failure, Inconclusive, Success};
-    let finish = |conclusion, release_locks| Consequence::End { conclusion, release_locks, rollback: false };
+    use Locks::{Hold, Keep, Release};
+    let finish = |conclusion, locks| Consequence::End { conclusion, locks, rollback: false };
     if undoing {
         // Put back: the canary is free again. Not put back: it stays held until a person has looked.
-        return finish(Failure, end == StepEnd::Done);
+        return finish(Failure, if end == StepEnd::Done { Release } else { Hold });
     }
+    // From here on production may run a version that nobody has judged.
+    let shipped = matches!(step, StepName::Deploy | StepName::Verify | StepName::Bake);
     match (kind, end) {
         (_, StepEnd::Done) if !last => Consequence::Next,
         // A canary that passed stays held, so that nobody else's commit replaces it before it is promoted.
-        (RunKind::Propose | RunKind::Canary, StepEnd::Done) => finish(Success, false),
-        (RunKind::Promote | RunKind::Rollback, StepEnd::Done) => finish(Success, true),
-        (RunKind::Propose, StepEnd::Failed { .. }) => finish(Failure, false),
+        (RunKind::Propose | RunKind::Canary, StepEnd::Done) => finish(Success, Keep),
+        (RunKind::Promote | RunKind::Rollback, StepEnd::Done) => finish(Success, Release),
+        (RunKind::Propose, StepEnd::Failed { .. }) => finish(Failure, Keep),
         (RunKind::Canary, StepEnd::Failed { touched: true }) => Consequence::PutBack,
         // The old version still answers: there is nothing to put back.
-        (RunKind::Canary, StepEnd::Failed { touched: false }) => finish(Failure, true),
+        (RunKind::Canary, StepEnd::Failed { touched: false }) => finish(Failure, Release),
         (RunKind::Promote, StepEnd::Failed { touched: true }) => {
-            Consequence::End { conclusion: Failure, release_locks: false, rollback: true }
+            Consequence::End { conclusion: Failure, locks: Hold, rollback: true }
         }
         // Not merged: the change keeps its canary and may try again. Merged but not deployed: it has nothing left to hold.
-        (RunKind::Promote, StepEnd::Failed { touched: false }) => finish(Failure, step != StepName::Merge),
+        (RunKind::Promote, StepEnd::Failed { touched: false }) if step == StepName::Merge => finish(Failure, Keep),
+        (RunKind::Promote, StepEnd::Failed { touched: false }) => finish(Failure, Release),
         // Production is as it was or unknown: it stays held until a person has looked, except when only the revert
         // pull request is missing.
-        (RunKind::Rollback, StepEnd::Failed { .. }) => finish(Failure, step == StepName::Revert),
-        (_, StepEnd::Inconclusive) => finish(Inconclusive, false),
+        (RunKind::Rollback, StepEnd::Failed { .. }) if step == StepName::Revert => finish(Failure, Release),
+        (RunKind::Rollback, StepEnd::Failed { .. }) => finish(Failure, Hold),
+        (RunKind::Promote, StepEnd::Inconclusive) if shipped => finish(Inconclusive, Hold),
+        (RunKind::Rollback, StepEnd::Inconclusive) => finish(Inconclusive, Hold),
+        (_, StepEnd::Inconclusive) => finish(Inconclusive, Keep),
         (RunKind::Canary, StepEnd::Stopped) if step != StepName::Deploy => Consequence::PutBack,
-        (_, StepEnd::Stopped) => finish(Cancelled, false),
+        (RunKind::Promote, StepEnd::Stopped) if shipped && step != StepName::Deploy => finish(Cancelled, Hold),
+        (RunKind::Rollback, StepEnd::Stopped) => finish(Cancelled, Hold),
+        (_, StepEnd::Stopped) => finish(Cancelled, Keep),
     }
 }
 
@@ -78,11 +98,11 @@ mod tests {
         assert_eq!(after(RunKind::Canary, StepName::Bake, failed(true), true, false), Consequence::PutBack);
         assert_eq!(
             after(RunKind::Promote, StepName::Bake, failed(true), true, false),
-            Consequence::End { conclusion: Conclusion::Failure, release_locks: false, rollback: true }
+            Consequence::End { conclusion: Conclusion::Failure, locks: Locks::Hold, rollback: true }
         );
         assert_eq!(
             after(RunKind::Rollback, StepName::Verify, failed(true), false, false),
-            Consequence::End { conclusion: Conclusion::Failure, release_locks: false, rollback: false }
+            Consequence::End { conclusion: Conclusion::Failure, locks: Locks::Hold, rollback: false }
         );
     }
 
@@ -116,10 +136,24 @@ mod tests {
     }
 
     #[test]
+    fn a_version_that_nobody_judged_stays_held_even_when_the_pull_request_is_closed() {
+        let held = |kind, step, end| match after(kind, step, end, false, false) {
+            Consequence::End { locks, .. } => locks == Locks::Hold,
+            _ => panic!("{kind} {step} must end"),
+        };
+        for end in [StepEnd::Inconclusive, StepEnd::Stopped] {
+            assert!(held(RunKind::Promote, StepName::Bake, end), "{end:?}");
+            assert!(!held(RunKind::Promote, StepName::Merge, end), "{end:?}");
+            assert!(held(RunKind::Rollback, StepName::Verify, end), "{end:?}");
+        }
+        assert!(!held(RunKind::Canary, StepName::Bake, StepEnd::Inconclusive), "a canary serves no users");
+    }
+
+    #[test]
     fn only_the_last_step_ends_a_run_well() {
         assert_eq!(after(RunKind::Promote, StepName::Merge, StepEnd::Done, false, false), Consequence::Next);
         let end = after(RunKind::Promote, StepName::Bake, StepEnd::Done, true, false);
-        let well = Consequence::End { conclusion: Conclusion::Success, release_locks: true, rollback: false };
+        let well = Consequence::End { conclusion: Conclusion::Success, locks: Locks::Release, rollback: false };
         assert_eq!(end, well);
     }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::jobs::{NewJob, enqueue};
 use super::steps::Step;
 use super::{Lease, Store, StoreError, events, storable};
+use crate::domain::consequence::Locks;
 use crate::domain::gates::GateResult;
 use crate::domain::ids::{CommitSha, InstallationId, PrNumber, ProjectName, RepoName, RunId};
 use crate::domain::plan::Plan;
@@ -231,14 +232,14 @@ pub struct Ending<'a> {
     pub conclusion: Conclusion,
     /// One sentence, Markdown.
     pub summary: &'a str,
-    /// Whether the change's locks on the project are given back.
-    pub release_locks: bool,
+    /// What becomes of the change's locks on the project.
+    pub locks: Locks,
     /// The run that cleans up after it, with its new id.
     pub follow_up: Option<(RunId, &'a Plan)>,
 }
 
 impl Store {
-    /// Ends a run with its last step: the pending ones are skipped, its locks given back if so decided, its job ended, the report and
+    /// Ends a run with its last step: the pending ones are skipped, its locks given back or kept as decided, its job ended, the report and
     /// the follow-up run queued; all or nothing.
     ///
     /// # Errors
@@ -254,13 +255,20 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         advance(&mut tx, run.id, RunEvent::Concluded(ending.conclusion), Some(ending.summary)).await?;
-        if ending.release_locks {
-            sqlx::query("DELETE FROM environment_lock WHERE project_id = $1 AND change_id = $2")
-                .bind(run.project_id)
-                .bind(run.change_id)
-                .execute(&mut *tx)
-                .await?;
-        }
+        // A pull request that was closed meanwhile left its locks to this run.
+        sqlx::query(
+            "DELETE FROM environment_lock WHERE project_id = $1 AND change_id = $2 AND
+             ($3 = 'release' OR $3 = 'keep' AND NOT (SELECT open FROM change WHERE id = $2))",
+        )
+        .bind(run.project_id)
+        .bind(run.change_id)
+        .bind(match ending.locks {
+            Locks::Release => "release",
+            Locks::Keep => "keep",
+            Locks::Hold => "hold",
+        })
+        .execute(&mut *tx)
+        .await?;
         if let Some((id, plan)) = ending.follow_up {
             insert(&mut tx, run.change_id, None, Some(run.id), run.project_id, id, "titan", plan).await?;
         }

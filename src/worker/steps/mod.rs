@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Done, JobError, Services, facts};
 use crate::clock;
-use crate::domain::consequence::{Consequence, StepEnd, after};
+use crate::domain::consequence::{Consequence, Locks, StepEnd, after};
 use crate::domain::ids::{CommitSha, Environment, RunId};
 use crate::domain::plan::automatic_rollback;
 use crate::domain::policy::{Policy, Project, Target};
@@ -234,7 +234,7 @@ async fn end_step(context: &StepContext<'_>, end: StepEnd, seen: &str) -> Result
             store.end_step(context.lease, run.id, step, status, seen, append, run.change_id).await?;
             Ok(Done::Until(clock::now()))
         }
-        Consequence::End { conclusion, release_locks, rollback } => {
+        Consequence::End { conclusion, locks, rollback } => {
             let summary = match (undoing, run.summary.as_str()) {
                 (true, why) => format!("{why}; {seen}"),
                 (false, _) => seen.to_owned(),
@@ -247,7 +247,7 @@ async fn end_step(context: &StepContext<'_>, end: StepEnd, seen: &str) -> Result
             let follow_up = plan.as_ref().map(|plan| (RunId(uuid::Uuid::now_v7()), plan));
             let step = Some((step, status, seen));
             tracing::info!(run = %run.id, conclusion = conclusion.as_str(), %summary, "run ended");
-            let ending = Ending { step, conclusion, summary: &summary, release_locks, follow_up };
+            let ending = Ending { step, conclusion, summary: &summary, locks, follow_up };
             store.conclude_run(context.lease, run, &ending).await?;
             Ok(Done::Ended)
         }
@@ -263,7 +263,7 @@ pub async fn abandon(services: &Services, job: &Job, why: &str) -> Result<(), Jo
     let run = services.store.find_run(id).await?.ok_or_else(|| JobError::Never("no such run".to_owned()))?;
     let conclusion = Conclusion::Failure;
     let summary = format!("Titan gave up after many tries: {}", crate::domain::markdown::escape(why));
-    let ending = Ending { step: None, conclusion, summary: &summary, release_locks: false, follow_up: None };
+    let ending = Ending { step: None, conclusion, summary: &summary, locks: Locks::Hold, follow_up: None };
     services.store.conclude_run(job.lease, &run, &ending).await?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use titan::clock;
 use titan::domain::command::Command;
+use titan::domain::consequence::Locks;
 use titan::domain::gates::GateResult;
 use titan::domain::ids::{CommitSha, Environment, InstallationId, PrNumber, ProjectName, RepoName, RunId};
 use titan::domain::plan::{Decision, Plan, decide};
@@ -160,7 +161,7 @@ impl Scene {
             step: None,
             conclusion,
             summary,
-            release_locks: conclusion != Conclusion::Success,
+            locks: if conclusion == Conclusion::Success { Locks::Keep } else { Locks::Release },
             follow_up: None,
         };
         self.store.conclude_run(active.lease, &active.run, &ending).await.expect("the lease holds");
@@ -176,7 +177,7 @@ impl Scene {
             step: None,
             conclusion: Conclusion::Failure,
             summary,
-            release_locks: false,
+            locks: Locks::Hold,
             follow_up: Some((id, &plan)),
         };
         self.store.conclude_run(active.lease, &active.run, &ending).await.expect("the lease holds");
