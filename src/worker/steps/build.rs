@@ -24,6 +24,8 @@ const TAIL_BYTES: usize = 4_000;
 const FLUSH_EVERY: Duration = Duration::from_millis(300);
 /// Or as soon as so much is waiting.
 const FLUSH_BYTES: usize = 32 * 1024;
+/// Whether somebody cancelled the build is looked at so often.
+const CANCEL_POLL: Duration = Duration::from_secs(1);
 /// When every build slot is taken, look again after this time.
 const SLOT_POLL: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
 
@@ -95,7 +97,10 @@ async fn build_in(context: &StepContext<'_>, folder: &Folder) -> Result<Outcome,
     let shown = progress.commands.join(" && ");
     context.save_and_show(&progress, &format!("running {}", inline_code(&shown))).await?;
     let started = Instant::now();
-    let (outcome, log) = run(context, folder, commands, &policy.build).await?;
+    let (outcome, log) = match run(context, folder, commands, &policy.build).await? {
+        Ok(ended) => ended,
+        Err(stopped) => return Ok(stopped),
+    };
     progress.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     progress.log_bytes = log.bytes;
     progress.log_tail = log.tail;
@@ -126,12 +131,13 @@ struct Log {
     tail: String,
 }
 
+/// The build; the inner error is the step's end when somebody cancelled it.
 async fn run(
     context: &StepContext<'_>,
     folder: &Folder,
     commands: Vec<Vec<String>>,
     build: &Build,
-) -> Result<(BuildOutcome, Log), JobError> {
+) -> Result<Result<(BuildOutcome, Log), Outcome>, JobError> {
     let request = BuildRequest {
         supervisor: context.services.supervisor.clone(),
         workspace: folder.workspace(),
@@ -141,9 +147,24 @@ async fn run(
         output_limit_bytes: OUTPUT_LIMIT,
     };
     let (sender, receiver) = mpsc::channel(256);
-    let (outcome, log) = tokio::join!(sandbox::run(request, sender), store_log(context, receiver));
+    let (outcome, log) = tokio::select! {
+        ended = async { tokio::join!(sandbox::run(request, sender), store_log(context, receiver)) } => ended,
+        // Letting go of the sandbox ends everything in it.
+        by = cancelled(context) => return Ok(Err(Outcome::stopped(format!("`{by}` cancelled it")))),
+    };
     let outcome = outcome.map_err(|error| JobError::Later { at: None, why: error.to_string() })?;
-    Ok((outcome, log?))
+    Ok(Ok((outcome, log?)))
+}
+
+/// Returns only when somebody asked to stop the run: with the login.
+async fn cancelled(context: &StepContext<'_>) -> String {
+    loop {
+        tokio::time::sleep(CANCEL_POLL).await;
+        // A database that is away for a moment is no reason to stop.
+        if let Ok(Some(by)) = context.services.store.find_run(context.run.id).await.map(|run| run?.cancel_by) {
+            return by;
+        }
+    }
 }
 
 /// Stores whole lines as they come, a few times a second, without anything that looks like a secret.
