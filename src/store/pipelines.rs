@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{Lease, Store, StoreError, jobs, storable};
 use crate::domain::ids::{CommitSha, DeployId, Environment, PrNumber, RunId};
+use crate::domain::run::RunKind;
 use crate::domain::snapshot::{ActiveRun, LiveFact, LockFact, ProjectFact};
 
 /// What was or is live on an environment.
@@ -228,17 +229,13 @@ impl Store {
         name: &crate::domain::ids::ProjectName,
     ) -> Result<ProjectFact, StoreError> {
         let active = self.find_active_run(project_id).await?;
-        let current = self.list_releases(project_id, Environment::Production, 20).await?;
-        let current = current.into_iter().find(|r| r.current);
+        let releases = self.list_releases(project_id, Environment::Production, 20).await?;
         let (mut production, mut rollback_target) = (None, None);
-        if let Some(live) = current {
-            let run = match live.run {
-                Some(run) => self.find_run(run).await?,
-                None => None,
-            };
+        if let Some(live) = releases.iter().find(|release| release.current) {
+            let number = self.shipped_by(&releases, &live.commit).await?;
             let target = self.find_good_release(project_id, Environment::Production, &live.commit).await?;
             rollback_target = target.map(|t| t.commit);
-            production = Some(LiveFact { commit: live.commit, number: run.map(|r| r.number) });
+            production = Some(LiveFact { commit: live.commit.clone(), number });
         }
         Ok(ProjectFact {
             name: name.clone(),
@@ -247,5 +244,15 @@ impl Store {
             production,
             rollback_target,
         })
+    }
+
+    /// The change that shipped a version. A rollback ships nothing: it only brings back what another change shipped.
+    async fn shipped_by(&self, releases: &[Release], commit: &CommitSha) -> Result<Option<PrNumber>, StoreError> {
+        for run in releases.iter().filter(|release| release.commit == *commit).filter_map(|release| release.run) {
+            if let Some(run) = self.find_run(run).await?.filter(|run| run.kind == RunKind::Promote) {
+                return Ok(Some(run.number));
+            }
+        }
+        Ok(None)
     }
 }
