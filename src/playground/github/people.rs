@@ -57,6 +57,11 @@ impl GitHub {
         self.act(login, |_| ());
     }
 
+    /// Adds another App's actor, whose login ends in `[bot]`.
+    pub fn create_bot(&self, login: &str) {
+        self.sim.with(|state| state.add_account(login, AccountKind::Bot));
+    }
+
     /// Makes an empty repository; an owner that does not exist becomes an organization.
     pub fn create_repository(&self, full_name: &str, private: bool) -> Result<()> {
         self.sim.with(|state| state.create_repository(full_name, private))
