@@ -3,3 +3,4 @@
 pub mod database;
 pub mod scene;
 pub mod web;
+pub mod world;

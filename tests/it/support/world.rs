@@ -1,0 +1,356 @@
+//! A small world around the whole of Titan: a GitHub, a Render with two services, a Postgres database, four people.
+//!
+//! [`world`] describes it, [`Setup::start`] brings it up on free ports and folders of its own. What people do is in
+//! `people`, what can be seen afterwards in `seen`, how Titan runs in `titan`. A story ends with [`World::end`], which
+//! fails when anything is left over or anything was said that GitHub or Render do not document.
+
+mod people;
+mod seen;
+mod titan_process;
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use tempfile::TempDir;
+use titan::playground::github::keys::AppKey;
+use titan::playground::github::model::Role;
+use titan::playground::github::{Change, GitHub, Options as GitHubOptions};
+use titan::playground::render::{Options as RenderOptions, Render, ServiceOptions};
+use titan::store::Store;
+
+use super::database::TestDb;
+use crate::contracts;
+use titan_process::Titan;
+
+/// The repository of every story.
+pub const REPO: &str = "acme/shop";
+/// The Render service of the environment `canary`.
+pub const CANARY: &str = "srv-web-canary";
+/// The Render service of the environment `production`.
+pub const PRODUCTION: &str = "srv-web-production";
+/// As a file's content: the file is deleted.
+pub const DELETED: &str = "\0deleted";
+/// How long anything may take before a story fails.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+const WEBHOOK_SECRET: &str = "webhook-secret-of-the-stories";
+const RENDER_KEY: &str = "rnd_key-of-the-stories";
+const PHASE: Duration = Duration::from_millis(40);
+
+const POLICY: &str = r#"version: 1
+paths:
+  protected: [/infra/, "*.tf"]
+build:
+  run: ["node build.js"]
+  timeout: 1m
+projects:
+  web:
+    paths: [/]
+    canary: {render: srv-web-canary, url: CANARY_URL, health: /health, identity: {path: /version, json: commit}}
+    production: {render: srv-web-production, url: PRODUCTION_URL, health: /health, identity: {path: /version, json: commit}}
+    bake: 3s
+approvals: 0
+"#;
+
+const FILES: [(&str, &str); 5] = [
+    ("README.md", "# Shop\n"),
+    ("build.js", "console.log('built the shop');\n"),
+    ("infra/main.tf", "resource \"shop\" {}\n"),
+    ("service.json", "{}\n"),
+    ("src/index.html", "<h1>Shop</h1>\n"),
+];
+
+/// What a world is like before its story begins.
+pub struct Setup {
+    policy: Option<String>,
+    files: Vec<(String, String)>,
+    armed: bool,
+    with_render_key: bool,
+    auto_deploy: bool,
+    as_process: bool,
+}
+
+/// A disarmed repository with one project, `web`, that nobody has to approve.
+pub fn world() -> Setup {
+    Setup {
+        policy: Some(POLICY.to_owned()),
+        files: FILES.map(|(path, content)| (path.to_owned(), content.to_owned())).into(),
+        armed: false,
+        with_render_key: true,
+        auto_deploy: false,
+        as_process: false,
+    }
+}
+
+impl Setup {
+    /// With deployment turned on.
+    pub fn armed(mut self) -> Self {
+        self.armed = true;
+        self
+    }
+
+    /// With this policy on the base branch; `CANARY_URL` and `PRODUCTION_URL` stand for the services' addresses.
+    pub fn policy(mut self, text: &str) -> Self {
+        self.policy = Some(text.to_owned());
+        self
+    }
+
+    /// With the usual policy, one line of it replaced.
+    pub fn policy_line(mut self, line: &str, by: &str) -> Self {
+        let policy = self.policy.take().unwrap_or_default();
+        assert!(policy.contains(line), "the policy has no line {line:?}");
+        self.policy = Some(policy.replace(line, by));
+        self
+    }
+
+    /// With no policy on the base branch.
+    pub fn without_policy(mut self) -> Self {
+        self.policy = None;
+        self
+    }
+
+    /// With this file on the base branch.
+    pub fn file(mut self, path: &str, content: &str) -> Self {
+        self.files.retain(|(known, _)| known != path);
+        self.files.push((path.to_owned(), content.to_owned()));
+        self
+    }
+
+    /// With deploy hooks only: Titan knows no key for Render's API.
+    pub fn without_render_key(mut self) -> Self {
+        self.with_render_key = false;
+        self
+    }
+
+    /// With a production service that Render deploys by itself at every push.
+    pub fn auto_deploy(mut self) -> Self {
+        self.auto_deploy = true;
+        self
+    }
+
+    /// With Titan as a process of its own, `titan serve`, at the pace of real services.
+    pub fn as_process(mut self) -> Self {
+        self.as_process = true;
+        self
+    }
+
+    /// Brings it up.
+    pub async fn start(self) -> World {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
+        let folder = tempfile::tempdir().expect("a folder");
+        let github = self.github(&folder).await;
+        let render = self.render(&github).await;
+        if let Some(policy) = &self.policy {
+            let url = |service| render.service_url(service).expect("a service");
+            let text = policy.replace("CANARY_URL", &url(CANARY)).replace("PRODUCTION_URL", &url(PRODUCTION));
+            let change = Change::new("Let Titan operate the shop").file(".github/titan.yml", text);
+            github.commit(REPO, "main", "alice", &change).expect("a commit");
+        }
+        let database = TestDb::new().await;
+        let settings = self.settings(&github, &render, &database, &folder);
+        let mut world = World {
+            store: Store::connect_lazy(database.options()),
+            http: reqwest::Client::builder().no_proxy().build().expect("an HTTP client"),
+            titan: Titan::Down,
+            as_process: self.as_process,
+            _database: database,
+            github,
+            render,
+            settings,
+            _folder: folder,
+            was_down: false,
+            ended: false,
+        };
+        if self.armed {
+            world.arm().await;
+        }
+        world.start_titan().await;
+        world
+    }
+
+    async fn github(&self, folder: &TempDir) -> GitHub {
+        let options = GitHubOptions::new(folder.path().join("github"), &key().public_pem, WEBHOOK_SECRET);
+        let github = GitHub::start(options).await.expect("a GitHub");
+        github.create_repository(REPO, false).expect("a repository");
+        let roles = [("alice", Role::Admin), ("bob", Role::Maintain), ("carol", Role::Write), ("dave", Role::Read)];
+        for (login, role) in roles {
+            github.set_role(REPO, login, role).expect("a role");
+        }
+        let first = self.files.iter().fold(Change::new("A shop"), |change, (path, text)| change.file(path, text));
+        github.commit(REPO, "main", "alice", &first).expect("a first commit");
+        github.install(&[REPO]).expect("an installation");
+        github
+    }
+
+    /// Both services run the first commit, as if deployed long ago.
+    async fn render(&self, github: &GitHub) -> Render {
+        let repository = github.repository_dir(REPO).expect("a repository");
+        let service = |id: &str, name: &str| ServiceOptions::new(id, name, &repository, "main");
+        let mut production = service(PRODUCTION, "web-production");
+        production.auto_deploy = self.auto_deploy;
+        let mut options = RenderOptions::new(RENDER_KEY).service(service(CANARY, "web-canary")).service(production);
+        options.pace = PHASE;
+        options.overlap = PHASE;
+        Render::start(options).await.expect("a Render")
+    }
+
+    /// Titan's environment, the same for a process and for the App in this one.
+    fn settings(
+        &self,
+        github: &GitHub,
+        render: &Render,
+        database: &TestDb,
+        folder: &TempDir,
+    ) -> BTreeMap<String, String> {
+        let port = if self.as_process { free_port() } else { 0 };
+        let hook = |service| render.hook_url(service).expect("a service");
+        let mut settings = vec![
+            ("DATABASE_URL", database.url()),
+            ("PORT", port.to_string()),
+            ("PUBLIC_URL", "https://titan.example.com".to_owned()),
+            ("GITHUB_APP_ID", github.app().id.to_string()),
+            ("GITHUB_APP_PRIVATE_KEY", key().private_pem.expose_secret().to_owned()),
+            ("GITHUB_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
+            ("GITHUB_API_URL", github.url()),
+            ("GITHUB_URL", github.url()),
+            ("RENDER_API_URL", render.api_url()),
+            ("RENDER_DEPLOY_HOOK_WEB_CANARY", hook(CANARY)),
+            ("RENDER_DEPLOY_HOOK_WEB_PRODUCTION", hook(PRODUCTION)),
+            ("OUTPUT_DIR", folder.path().join("titan").display().to_string()),
+            ("ALLOW_PRIVATE_TARGETS", "127.0.0.0/8".to_owned()),
+        ];
+        if self.with_render_key {
+            settings.push(("RENDER_API_KEY", render.api_key().to_owned()));
+        }
+        settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+/// A world in which a story happens.
+pub struct World {
+    /// The simulated GitHub.
+    pub github: GitHub,
+    /// The simulated Render.
+    pub render: Render,
+    /// What Titan remembers.
+    pub store: Store,
+    http: reqwest::Client,
+    titan: Titan,
+    as_process: bool,
+    _database: TestDb,
+    settings: BTreeMap<String, String>,
+    _folder: TempDir,
+    /// What GitHub sent meanwhile could not be delivered.
+    was_down: bool,
+    ended: bool,
+}
+
+impl World {
+    /// Waits until every webhook was answered, no job waits and no run is under way.
+    pub async fn settle(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.github.settle().await;
+            let before = self.github.deliveries().len();
+            let open = self.open_work().await;
+            let dead = self.store.list_dead_jobs().await.expect("the store answers");
+            assert!(dead.is_empty(), "Titan gave up: {dead:#?}");
+            if open.is_empty() {
+                // What Titan did last may have caused events that are on their way only now.
+                self.github.settle().await;
+                if self.github.deliveries().len() == before {
+                    return;
+                }
+            }
+            assert!(Instant::now() < deadline, "not settled after {PATIENCE:?}:\n{}", open.join("\n"));
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    /// Waits until this holds.
+    pub async fn until(&self, what: &str, holds: impl AsyncFn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(self).await {
+            assert!(Instant::now() < deadline, "after {PATIENCE:?} still not: {what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Ends the story: nothing may be left over, and everything that was said must be documented.
+    pub async fn end(mut self) {
+        self.settle().await;
+        let was_down = self.was_down;
+        self.stop_titan().await;
+        self.ended = true;
+        assert_eq!(self.github.faults().unconsumed(), [], "a fault at GitHub did not happen");
+        assert_eq!(self.render.faults().unconsumed(), [], "a fault at Render did not happen");
+        assert_eq!(self.github.hooks().unused_tampers(), 0, "a webhook was not tampered with");
+        assert_eq!(self.github.unknown_requests(), Vec::<String>::new(), "requests that GitHub does not know");
+        let deliveries = self.github.deliveries();
+        let refused: Vec<_> = deliveries.iter().filter(|d| !d.succeeded()).map(|d| (&d.event, &d.status)).collect();
+        assert!(was_down || refused.is_empty(), "webhooks that Titan did not take: {refused:?}");
+        self.assert_no_secret_left();
+        let payloads: Vec<(String, Value)> = deliveries.iter().map(|d| (d.event.clone(), d.json())).collect();
+        contracts::assert_honest(self.github.calls(), self.render.log(), &payloads);
+        self.store.close().await;
+    }
+
+    /// No secret may stand in what Titan wrote at GitHub.
+    fn assert_no_secret_left(&self) {
+        let names = ["GITHUB_WEBHOOK_SECRET", "RENDER_API_KEY", "RENDER_DEPLOY_HOOK_WEB_CANARY", "DATABASE_URL"];
+        let secrets = names.iter().filter_map(|name| self.settings.get(*name).map(|value| (*name, value)));
+        for (name, value) in secrets {
+            let leak = |body: &[u8]| String::from_utf8_lossy(body).contains(value.as_str());
+            let leaked = self.github.calls().all().into_iter().find(|call| leak(&call.request_body));
+            assert!(leaked.is_none(), "{name} left with {leaked:?}");
+        }
+    }
+
+    /// As `/titan arm` would leave it; the command has a story of its own.
+    async fn arm(&self) {
+        let installation = self.github.installations().first().expect("an installation").id;
+        let installation = titan::domain::ids::InstallationId(i64::try_from(installation).expect("a small id"));
+        let repo = REPO.parse().expect("a name");
+        self.store.ensure_repository(installation, &repo).await.expect("a repository");
+        sqlx::query("UPDATE repository SET armed_at = now(), armed_by = 'alice'")
+            .execute(self.store.pool())
+            .await
+            .expect("the store answers");
+    }
+
+    /// What Titan still has to do, a line each.
+    async fn open_work(&self) -> Vec<String> {
+        sqlx::query_scalar(
+            "SELECT concat_ws(' ', 'job', kind, key, status, 'attempt', attempts, 'at', run_at, last_error)
+             FROM job WHERE status <> 'dead'
+             UNION ALL SELECT concat_ws(' ', 'run', kind, status, head) FROM run WHERE status <> 'completed'",
+        )
+        .fetch_all(self.store.pool())
+        .await
+        .expect("the store answers")
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        assert!(self.ended || std::thread::panicking(), "a story must end with `world.end().await`");
+    }
+}
+
+/// The App's key: making one takes long, and nothing can be stored in it.
+fn key() -> &'static AppKey {
+    static KEY: OnceLock<AppKey> = OnceLock::new();
+    KEY.get_or_init(|| AppKey::generate().expect("a key"))
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
