@@ -77,6 +77,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve => {
             log_as_json();
+            hide_memory();
             serve().await
         }
         Command::Migrate => {
@@ -110,6 +111,15 @@ async fn migrate() -> anyhow::Result<()> {
     store.close().await;
     tracing::info!("the database schema is up to date");
     Ok(())
+}
+
+/// Keeps other processes of the same user, builds among them, from reading this process's memory and environment. It
+/// does not stop root.
+fn hide_memory() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "cannot hide this process's memory from other processes of the same user");
+    }
 }
 
 fn supervisor() -> anyhow::Result<PathBuf> {

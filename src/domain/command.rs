@@ -192,6 +192,14 @@ pub struct Hint {
     pub suggestion: Option<String>,
 }
 
+/// Whether a word without `@` looks like the beginning of a commit id. No project may be named so, because a person who
+/// forgets the `@` means the commit.
+pub(super) fn could_be_commit(word: &str) -> bool {
+    (7..=64).contains(&word.len())
+        && word.bytes().all(|b| b.is_ascii_hexdigit())
+        && word.bytes().any(|b| b.is_ascii_digit())
+}
+
 /// Reads the command of a newly created comment.
 ///
 /// - Only the first non-blank line counts. It must begin with `/titan`, in any case, indented by at most three columns.

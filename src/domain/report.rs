@@ -14,7 +14,7 @@ mod next;
 mod stages;
 mod words;
 
-pub use checks::{CheckButton, CheckConclusion, CheckName, CheckNote, CheckState, CheckView, checks};
+pub use checks::{CheckButton, CheckConclusion, CheckName, CheckNote, CheckState, CheckView, checks, todo};
 pub use comment::{ChangeView, HistoryRow, change_view, marker};
 pub use deployment::{DeploymentState, DeploymentView, deployment};
 pub use next::{NextCommand, next_commands};

@@ -4,6 +4,7 @@ use url::Url;
 
 use super::WebState;
 use crate::domain::ids::{CommitSha, PrNumber, RepoName, RunId};
+use crate::domain::policy::POLICY_PATH;
 
 /// Makes links. What goes into them was checked where it entered, so nothing needs escaping.
 #[derive(Debug, Clone)]
@@ -41,6 +42,16 @@ impl Links {
     /// A commit at GitHub.
     pub fn commit(&self, repo: &RepoName, commit: &CommitSha) -> String {
         format!("{}/{repo}/commit/{commit}", self.github)
+    }
+
+    /// The policy as it was at a commit.
+    pub fn policy(&self, repo: &RepoName, commit: &CommitSha) -> String {
+        format!("{}/{repo}/blob/{commit}/{POLICY_PATH}", self.github)
+    }
+
+    /// A check run at GitHub, by GitHub's id.
+    pub fn check_run(&self, repo: &RepoName, id: i64) -> String {
+        format!("{}/{repo}/runs/{id}", self.github)
     }
 
     /// A repository at GitHub.

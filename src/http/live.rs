@@ -3,6 +3,8 @@
 //! One connection listens to Postgres for the whole process. An announcement is only a hint to look again: it carries no
 //! data, may be lost, and whoever watches also looks by himself from time to time.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
@@ -17,6 +19,34 @@ use crate::store::{EVENT_CHANNEL, Store};
 const BACKLOG: usize = 1024;
 /// How long to wait before listening again after the database went away.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(2);
+
+/// A place in a run's event log and in its build log: everything up to it was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Place {
+    /// The last event.
+    pub(crate) event: i64,
+    /// The last piece of the build log.
+    pub(crate) log: i64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "e{}.l{}", self.event, self.log)
+    }
+}
+
+impl FromStr for Place {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let number = |digits: &str| match digits.bytes().all(|b| b.is_ascii_digit()) {
+            true => digits.parse().map_err(|_| ()),
+            false => Err(()),
+        };
+        let (event, log) = text.strip_prefix('e').and_then(|rest| rest.split_once(".l")).ok_or(())?;
+        Ok(Self { event: number(event)?, log: number(log)? })
+    }
+}
 
 /// What is announced.
 #[derive(Debug, Clone, Copy)]
@@ -118,5 +148,20 @@ async fn listen(pool: &PgPool, news: &broadcast::Sender<News>) -> Result<(), sql
             None => News::Unknown,
         };
         let _ = news.send(item);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_round_trips_and_nothing_else_is_one() {
+        let place = Place { event: 12, log: 40 };
+        assert_eq!(place.to_string().parse(), Ok(place));
+        for wrong in ["", "e", "e1", "e1.l", "e.l1", "l1.e1", "e-1.l0", "e1.l1 ", "e+1.l1", "e1.l99999999999999999999"]
+        {
+            assert!(wrong.parse::<Place>().is_err(), "{wrong:?}");
+        }
     }
 }

@@ -5,29 +5,49 @@
 
 mod ansi;
 pub mod api;
+pub mod assets;
 pub mod health;
 pub mod links;
 pub mod live;
+pub mod markdown;
 pub mod metrics;
+pub mod pages;
 pub mod pipeline;
 pub mod problem;
 pub mod webhook;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::{Method, Uri};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderName, HeaderValue, Method, Uri};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
 use url::Url;
 
 use crate::store::Store;
 pub use live::EventHub;
 use problem::Problem;
+
+/// How long reading for one answer may take; a stream of events may take as long as it likes.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+
+/// Headers of every answer. Pages run one script and take nothing from elsewhere; nobody may put them into a frame.
+const SECURITY_HEADERS: [(&str, &str); 4] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
+         form-action 'self'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "same-origin"),
+    ("x-frame-options", "DENY"),
+];
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -48,46 +68,94 @@ pub struct WebState {
     pub metrics: PrometheusHandle,
 }
 
-/// Every route of Titan.
+/// Every route of Titan. A server that drains its connections calls [`EventHub::shutdown`] first, because a stream of
+/// events ends only with its run.
 pub fn router(state: WebState) -> Router {
     metrics::describe();
-    Router::new()
-        .merge(webhook::routes())
+    let pages = Router::new()
+        .merge(pages::routes())
+        .layer(CatchPanicLayer::custom(|_| pages::after_panic()))
+        .layer(middleware::from_fn(limit_time_of_page));
+    let data = Router::new()
         .merge(health::routes())
         .merge(metrics::routes())
         .merge(api::routes())
+        .layer(middleware::from_fn(limit_time));
+    Router::new()
+        .merge(pages)
+        .merge(data)
+        .merge(assets::routes())
+        .layer(CompressionLayer::new())
         .merge(api::streams())
+        .merge(webhook::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(axum::middleware::from_fn(observe))
         .layer(CatchPanicLayer::custom(|_| problem::after_panic()))
+        .layer(middleware::from_fn(secure))
+        .layer(middleware::from_fn(observe))
         .with_state(state)
 }
 
-async fn no_such_path(uri: Uri) -> Problem {
-    Problem::not_found(format!("there is nothing at {}", uri.path()))
+/// Whether programs, not people, look at this path.
+fn is_for_programs(path: &str) -> bool {
+    ["/api", "/webhooks", "/assets"].iter().any(|area| path == *area || path.starts_with(&format!("{area}/")))
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Problem {
-    Problem::wrong_method(&method, uri.path())
+async fn no_such_path(uri: Uri) -> Response {
+    match is_for_programs(uri.path()) {
+        true => Problem::not_found(format!("there is nothing at {}", uri.path())).into_response(),
+        false => pages::no_such_page(uri.path()).into_response(),
+    }
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let problem = Problem::wrong_method(&method, uri.path());
+    match is_for_programs(uri.path()) {
+        true => problem.into_response(),
+        false => pages::PageError::from(problem).into_response(),
+    }
+}
+
+fn too_slow() -> Problem {
+    Problem::unavailable(format!("the answer took longer than {} s; try again in a moment", TIME_LIMIT.as_secs()))
+}
+
+async fn limit_time(request: Request, next: Next) -> Response {
+    tokio::time::timeout(TIME_LIMIT, next.run(request)).await.unwrap_or_else(|_| too_slow().into_response())
+}
+
+async fn limit_time_of_page(request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(TIME_LIMIT, next.run(request)).await;
+    answer.unwrap_or_else(|_| pages::PageError::from(too_slow()).into_response())
+}
+
+async fn secure(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in SECURITY_HEADERS {
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
 }
 
 /// Counts a request and logs it: method, path and status, never a query, a header or a body.
 async fn observe(request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<axum::extract::MatchedPath>().map(|m| m.as_str().to_owned());
-    let route = route.unwrap_or_else(|| "unmatched".to_owned());
-    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", |matched| matched.as_str()).to_owned();
+    // Anybody can make methods up; each would be a counter of its own.
+    let method = match request.method().as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known.to_owned(),
+        _ => "other".to_owned(),
+    };
     let path = request.uri().path().to_owned();
     let begun = std::time::Instant::now();
     let response = next.run(request).await;
     let status = response.status().as_u16();
     let duration_ms = begun.elapsed().as_millis() as u64;
-    let labels = [("route", route), ("method", method.to_string()), ("status", status.to_string())];
-    ::metrics::counter!("titan_http_requests_total", &labels).increment(1);
     if response.status().is_server_error() {
-        tracing::warn!(%method, path, status, duration_ms, "request failed");
+        tracing::warn!(method, path, status, duration_ms, "request failed");
     } else {
-        tracing::debug!(%method, path, status, duration_ms, "request answered");
+        tracing::debug!(method, path, status, duration_ms, "request answered");
     }
+    let labels = [("route", route), ("method", method), ("status", status.to_string())];
+    ::metrics::counter!("titan_http_requests_total", &labels).increment(1);
     response
 }

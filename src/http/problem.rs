@@ -48,19 +48,25 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now", detail)
     }
 
+    /// 500: a mistake of Titan's own, which the log tells more about.
+    pub fn internal() -> Self {
+        let detail = "Titan made a mistake; nothing was changed by this request, and the log says more";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
+    }
+
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The short name of what happened.
-    pub fn title(&self) -> &'static str {
-        self.title
-    }
-
     /// What was seen and what to do.
     pub fn detail(&self) -> &str {
         &self.detail
+    }
+
+    /// Seconds after which the same request may succeed.
+    pub fn retry_after(&self) -> Option<u64> {
+        (self.status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS)
     }
 }
 
@@ -72,19 +78,14 @@ impl From<StoreError> for Problem {
             return Self::unavailable("the database does not answer; try again in a moment");
         }
         tracing::error!(%error, "a request could not be answered");
-        internal()
+        Self::internal()
     }
-}
-
-fn internal() -> Problem {
-    let detail = "Titan made a mistake; nothing was changed by this request, and the log says more";
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
 }
 
 /// The answer to a request whose handler panicked.
 pub fn after_panic() -> Response {
     tracing::error!("a request handler panicked");
-    internal().into_response()
+    Problem::internal().into_response()
 }
 
 impl IntoResponse for Problem {
@@ -97,8 +98,8 @@ impl IntoResponse for Problem {
         });
         let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
         let mut response = (self.status, kind, body.to_string()).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+        if let Some(after) = self.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, after.into());
         }
         response
     }

@@ -10,7 +10,7 @@ use titan::domain::paths::Offence;
 use titan::domain::progress::{BuildProgress, DeployProgress, DiffProgress, MergeProgress};
 use titan::domain::run::{Conclusion, RunKind, StepName, StepStatus};
 use titan::github::{GitHub, GitHubSettings};
-use titan::playground::exchange::{Fault, FaultKind};
+use titan::playground::exchange::{CallLog, Fault, FaultKind};
 use titan::playground::github::keys::AppKey;
 use titan::playground::github::{Change as Files, GitHub as SimulatedGitHub, Options};
 use titan::redact::Redactor;
@@ -20,6 +20,7 @@ use titan::store::{Lease, Store};
 use titan::worker::JobError;
 use titan::worker::report::{Reporter, report};
 
+use crate::contracts::assert_honest;
 use crate::support::database::TestDb;
 use crate::support::scene::{Active, Scene};
 
@@ -144,8 +145,9 @@ impl World {
         comments[0].body.clone()
     }
 
-    /// Every answer that GitHub could not give, and every fault that did not happen, is a mistake of the test.
+    /// What was said is held against GitHub's published API; a fault that did not happen is a mistake of the test.
     fn end(&self) {
+        assert_honest(self.sim.calls(), &CallLog::default(), &[]);
         assert_eq!(self.sim.unknown_requests(), Vec::<String>::new());
         assert_eq!(self.sim.faults().unconsumed(), Vec::new());
     }

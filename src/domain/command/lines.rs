@@ -24,7 +24,12 @@ pub(super) fn visible_text(body: &str) -> String {
         .replace("\r\n", "\n")
         .replace('\r', "\n")
         .chars()
-        .filter(|c| !is_invisible(*c) && (matches!(c, '\n' | '\t') || !c.is_control()))
+        .filter_map(|c| match c {
+            '\n' | '\t' => Some(c),
+            // Form feeds and the like part words, as they do on paper.
+            c if c.is_control() => c.is_whitespace().then_some(' '),
+            c => (!is_invisible(c)).then_some(c),
+        })
         .collect();
     let blank: usize = text.split_inclusive('\n').take_while(|line| line.trim().is_empty()).map(str::len).sum();
     text[blank..].to_owned()

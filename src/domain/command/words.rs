@@ -3,7 +3,7 @@
 //! It reads one line that is known to be addressed to Titan, and gives a command or the hint why it is none.
 
 use super::guess;
-use super::{Command, CommandName, Hint, Parsed};
+use super::{Command, CommandName, Hint, Parsed, could_be_commit};
 use crate::domain::ids::{CommitPrefix, ProjectName};
 use crate::domain::markdown::inline_code;
 
@@ -54,6 +54,8 @@ fn read_arguments(name: CommandName, words: &[&str]) -> Result<Command, Hint> {
         let may_begin_reason = takes_reason(name) && at + 1 < words.len();
         if let Some(commit) = commit(&command, word)? {
             command.commit = Some(commit);
+        } else if let Some(hint) = misplaced(&command, word) {
+            return Err(hint);
         } else if let Some(project) = project(&command, word, may_begin_reason) {
             command.project = Some(project);
         } else if takes_reason(name) {
@@ -79,6 +81,29 @@ fn commit(command: &Command, word: &str) -> Result<Option<CommitPrefix>, Hint> {
         Err(_) if meant => Err(no_commit(command, word)),
         Err(_) => Ok(None),
     }
+}
+
+/// A target where none can be given: a commit without its `@`, or a version to roll back to.
+fn misplaced(command: &Command, word: &str) -> Option<Hint> {
+    if !takes_project(command.name) || command.project.is_some() {
+        return None;
+    }
+    let commit = could_be_commit(word);
+    if command.name == CommandName::Rollback {
+        let version =
+            word.contains('.') && word.trim_start_matches(['v', 'V']).starts_with(|c: char| c.is_ascii_digit());
+        return (commit || version || word.eq_ignore_ascii_case("to")).then(|| Hint {
+            problem: format!(
+                "`rollback` always brings back the last good version, so no target can follow it, but {} does",
+                quoted(word)
+            ),
+            suggestion: Some(command.to_string()),
+        });
+    }
+    commit.then(|| Hint {
+        problem: format!("{} could be a commit, and a commit is written with an at sign in front", quoted(word)),
+        suggestion: Some(Command { commit: word.parse().ok(), ..command.clone() }.to_string()),
+    })
 }
 
 /// The project that a word names. Phones like to begin words with a capital, so the case is forgiven, but not where

@@ -11,7 +11,7 @@ use super::values::{Reader, Section, nearest, quote};
 use super::{
     Build, DeployVia, Diagnostic, Identity, MergeMethod, PathPolicy, Policy, Project, Role, Target, default_role,
 };
-use crate::domain::command::CommandName;
+use crate::domain::command::{CommandName, could_be_commit};
 use crate::domain::ids::{Environment, ProjectName};
 use crate::domain::paths::{LoneSlash, check_pattern};
 
@@ -168,6 +168,11 @@ impl Reader {
         let mut canaries: Vec<(DeployVia, String, Place)> = Vec::new();
         for (key, node) in section.iter() {
             let name: Option<ProjectName> = match key.name.parse() {
+                Ok(_) if could_be_commit(&key.name) => {
+                    let message = "a project cannot be named like a commit: nobody could tell them apart in a command";
+                    self.tell(key.at, message, None);
+                    None
+                }
                 Ok(name) => Some(name),
                 Err(error) => {
                     let lower = key.name.to_lowercase().replace([' ', '.', '/'], "-");

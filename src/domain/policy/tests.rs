@@ -180,6 +180,7 @@ fn every_mistake_has_its_place_and_its_way_out() {
         // Projects and their services.
         ("version: 1\nprojects: [web]".to_owned(), (2, 11), "projects must be a mapping", None),
         ("version: 1\nprojects: {Web App: {}}".to_owned(), (2, 12), "is not valid", Some("web-app")),
+        ("version: 1\nprojects: {3f2c1ab: {}}".to_owned(), (2, 12), "named like a commit", None),
         ("version: 1\nprojects: {web: {paths: []}}".to_owned(), (2, 25), "no change would concern", None),
         ("version: 1\nprojects: {web: {canry: {}}}".to_owned(), (2, 18), "did you mean canary", Some("canary")),
         (canary("url: https://a.example"), (5, 7), "neither render nor hook", None),

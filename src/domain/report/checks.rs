@@ -17,6 +17,7 @@ use crate::domain::ids::CommitSha;
 use crate::domain::run::{Conclusion, RunKind};
 use proposal::{build_check, paths_check};
 use service::service_check;
+pub use service::todo;
 
 /// The most bytes of a summary (github/docs issue 35252: "exceeds a maximum bytesize of 65535").
 const SUMMARY_BYTES: usize = 65_535;

@@ -91,7 +91,7 @@ fn each_event_becomes_its_trigger() {
             "issue_comment",
             comment_event(),
             format!(
-                r#"{{"kind":"comment",{SHOP},"number":7,"comment_id":30,"author":{alice},"via_app":null,"body":"/titan canary","created_at":{at}}}"#
+                r#"{{"kind":"comment",{SHOP},"number":7,"comment_id":30,"author":{alice},"marked":true,"via_app":null,"body":"/titan canary","created_at":{at}}}"#
             ),
         ),
         (

@@ -6,8 +6,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use axum::extract::{Path, RawQuery, State};
@@ -22,7 +20,7 @@ use super::params::Params;
 use crate::domain::ids::RunId;
 use crate::http::WebState;
 use crate::http::ansi::Painter;
-use crate::http::live::{Subscription, Wake};
+use crate::http::live::{Place, Subscription, Wake};
 use crate::http::problem::Problem;
 use crate::store::artifacts::LogChunk;
 use crate::store::events::EventRow;
@@ -34,36 +32,10 @@ const POLL: Duration = Duration::from_secs(3);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a client should wait before it comes back.
 const RETRY: Duration = Duration::from_secs(2);
+/// So many events are made ready at most before the client has to take them.
+const BACKLOG: usize = 1000;
 /// After so many failed looks in a row the stream ends; the client comes back where it was.
 const PATIENCE: u32 = 20;
-
-/// A place in a run's event log and in its build log: everything up to it was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Place {
-    /// The last event.
-    pub(crate) event: i64,
-    /// The last piece of the build log.
-    pub(crate) log: i64,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "e{}.l{}", self.event, self.log)
-    }
-}
-
-impl FromStr for Place {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let number = |digits: &str| match digits.bytes().all(|b| b.is_ascii_digit()) {
-            true => digits.parse().map_err(|_| ()),
-            false => Err(()),
-        };
-        let (event, log) = text.strip_prefix('e').and_then(|rest| rest.split_once(".l")).ok_or(())?;
-        Ok(Self { event: number(event)?, log: number(log)? })
-    }
-}
 
 /// The handler.
 pub(super) async fn stream(
@@ -178,15 +150,13 @@ impl Watch {
     }
 
     /// Reads what is new. The status is read first: when the run was completed then, nothing can come after what is
-    /// read now.
+    /// read now. The log is read last and told first: who is told that a step ended has everything that it printed.
     async fn look(&mut self) -> Result<(), StoreError> {
         let conclusion = self.store.find_run(self.run).await?.and_then(|run| run.status.conclusion());
         let events = self.store.list_events_after(self.run, self.place.event).await?;
-        let chunks = self.store.read_log_after(self.run, self.place.log).await?;
-        let nothing_new = events.is_empty() && chunks.is_empty();
-        // The log goes first: who is told that a step ended has everything that it printed.
-        for chunk in chunks {
-            self.push_log(&chunk);
+        let nothing_new = self.look_at_log().await? == 0 && events.is_empty();
+        if self.ready.len() >= BACKLOG {
+            return Ok(());
         }
         for event in events {
             self.push_event(&event);
@@ -197,6 +167,21 @@ impl Watch {
             self.phase = Phase::Ended;
         }
         Ok(())
+    }
+
+    /// Reads what is new in the log, to its end unless that is too far away; gives the number of pieces.
+    async fn look_at_log(&mut self) -> Result<usize, StoreError> {
+        let mut pieces = 0;
+        loop {
+            let chunks = self.store.read_log_after(self.run, self.place.log).await?;
+            pieces += chunks.len();
+            if chunks.is_empty() || self.ready.len() >= BACKLOG {
+                return Ok(pieces);
+            }
+            for chunk in chunks {
+                self.push_log(&chunk);
+            }
+        }
     }
 
     fn push_log(&mut self, chunk: &LogChunk) {
@@ -217,20 +202,5 @@ impl Watch {
     fn push(&mut self, kind: &str, data: &serde_json::Value) {
         let event = Event::default().event(kind).id(self.place.to_string()).data(data.to_string());
         self.ready.push_back(event);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_round_trips_and_nothing_else_is_one() {
-        let place = Place { event: 12, log: 40 };
-        assert_eq!(place.to_string().parse(), Ok(place));
-        for wrong in ["", "e", "e1", "e1.l", "e.l1", "l1.e1", "e-1.l0", "e1.l1 ", "e+1.l1", "e1.l99999999999999999999"]
-        {
-            assert!(wrong.parse::<Place>().is_err(), "{wrong:?}");
-        }
     }
 }

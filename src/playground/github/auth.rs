@@ -1,4 +1,5 @@
 //! Who is calling, and what they may do: App tokens (JWT) and installation tokens.
+//! Decides nothing about what exists; what may not be seen is hidden by the caller.
 
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};

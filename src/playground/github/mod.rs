@@ -38,6 +38,15 @@ use super::exchange::{BODY_LIMIT, CallLog, Faults, Recorder, record};
 use model::{App, Permissions, State};
 use webhooks::Hooks;
 
+/// What Titan asks for when it is installed on a real GitHub; the simulated one gives no more.
+const MANIFEST: &str = include_str!("../../../app-manifest/manifest.json");
+
+#[derive(serde::Deserialize)]
+struct Manifest {
+    default_permissions: Permissions,
+    default_events: Vec<String>,
+}
+
 /// How to set a simulated GitHub up.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -58,38 +67,19 @@ pub struct Options {
 }
 
 impl Options {
-    /// The App `titan-app` (id 424242) of the organization `titan-makers`, with the permissions and events that Titan
-    /// asks for.
+    /// The App `titan-app` (id 424242) of the organization `titan-makers`, with the permissions and events of Titan's
+    /// own manifest.
     pub fn new(data: impl Into<PathBuf>, public_key_pem: &str, webhook_secret: &str) -> Self {
-        let permissions: Permissions = [
-            ("checks", "write"),
-            ("contents", "write"),
-            ("deployments", "write"),
-            ("issues", "write"),
-            ("metadata", "read"),
-            ("pull_requests", "write"),
-            ("statuses", "read"),
-        ]
-        .map(|(name, level)| (name.to_owned(), level.to_owned()))
-        .into();
-        let events = [
-            "check_run",
-            "deployment",
-            "deployment_status",
-            "issue_comment",
-            "issues",
-            "pull_request",
-            "pull_request_review",
-            "push",
-        ];
+        let manifest: Manifest =
+            serde_json::from_str(MANIFEST).expect("invariant: app-manifest/manifest.json is part of the program");
         let app = App {
             id: 424_242,
             client_id: "Iv23liTitanPlayground".into(),
             slug: "titan-app".into(),
             name: "Titan".into(),
             owner: "titan-makers".into(),
-            permissions,
-            events: events.map(str::to_owned).into(),
+            permissions: manifest.default_permissions,
+            events: manifest.default_events,
             created_at: crate::clock::now(),
         };
         Self {

@@ -46,6 +46,15 @@ impl Store {
         }))
     }
 
+    /// One run as [`Self::find_change_facts`] would show it, however old it is.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn find_run_facts(&self, id: RunId) -> Result<Option<RunFacts>, StoreError> {
+        let Some(run) = self.find_run(id).await? else { return Ok(None) };
+        Ok(self.add_steps(vec![run]).await?.pop())
+    }
+
     async fn list_project_facts(&self, repo: &crate::domain::ids::RepoName) -> Result<Vec<ProjectFacts>, StoreError> {
         let projects = self.list_projects(Some(repo)).await?;
         let ids: Vec<i64> = projects.iter().map(|project| project.id).collect();

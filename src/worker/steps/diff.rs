@@ -4,6 +4,8 @@ use super::{JobError, Outcome, StepContext};
 use crate::domain::paths::PathRules;
 use crate::domain::progress::{CutOff, DiffProgress};
 use crate::domain::snapshot::FilesFact;
+use crate::github::RepoClient;
+use crate::github::reads::PullRequest;
 use crate::worker::facts;
 
 pub(super) async fn diff(context: &StepContext<'_>) -> Result<Outcome, JobError> {
@@ -26,6 +28,10 @@ pub(super) async fn diff(context: &StepContext<'_>) -> Result<Outcome, JobError>
             let of = expected.map_or_else(String::new, |n| format!(" of {n}"));
             Ok(Outcome::failed(format!("GitHub listed only {listed}{of} changed files, so the rest cannot be judged")))
         }
+        FilesFact::Complete(files) if files.is_empty() && !same_tree(&client, &pull).await? => {
+            context.save(&DiffProgress { cut_off: Some(CutOff::default()), ..DiffProgress::default() }).await?;
+            Ok(Outcome::failed("GitHub listed no changed files although the commits differ, so they cannot be judged"))
+        }
         FilesFact::Complete(files) => {
             let offences = rules.judge(&files);
             let (count, bad) = (files.len(), offences.len());
@@ -37,4 +43,11 @@ pub(super) async fn diff(context: &StepContext<'_>) -> Result<Outcome, JobError>
             })
         }
     }
+}
+
+/// Whether a change without files really changes nothing: its head has the tree of the commit where it left the base.
+async fn same_tree(client: &RepoClient, pull: &PullRequest) -> Result<bool, JobError> {
+    let left_at = client.compare(&pull.base_ref, pull.head.as_str()).await?.merge_base;
+    let (before, after) = tokio::try_join!(client.get_commit_tree(&left_at), client.get_commit_tree(&pull.head))?;
+    Ok(before.tree == after.tree)
 }

@@ -392,6 +392,7 @@ async fn people_s_acts_are_told_to_the_app_and_kept_in_the_timeline() {
     let expected = [
         "installation created",
         "push -",
+        "check_suite requested",
         "pull_request opened",
         "pull_request labeled",
         "pull_request unlabeled",
@@ -406,6 +407,7 @@ async fn people_s_acts_are_told_to_the_app_and_kept_in_the_timeline() {
         "issues opened",
         "issue_comment created",
         "push -",
+        "check_suite requested",
         "pull_request synchronize",
     ];
     assert_eq!(told, expected);

@@ -72,8 +72,12 @@ async fn a_token_is_narrowed_to_what_was_asked_for_and_granted() {
     let anonymous =
         stage.http.get(format!("{}/repos/{SHOP}", stage.github.url())).header(ON_PURPOSE, "1").send().await.unwrap();
     assert_eq!(anonymous.status(), 401);
+    let fresh = stage.narrowed(json!({ "issues": "read" })).await;
+    stage.github.remove_from_installation(stage.installation, &[SHOP]).unwrap();
+    assert_eq!(stage.send_as(&fresh, "GET", &comments, None).await.0, 404, "the repository was taken away");
     stage.github.suspend(stage.installation, true).unwrap();
     assert_eq!(stage.mint(json!({})).await.0, 403);
+    assert_eq!(stage.send_as(&fresh, "GET", &comments, None).await.0, 401);
     stage.end().await;
 }
 
@@ -190,6 +194,9 @@ async fn an_answer_that_is_known_is_not_sent_again_and_the_hour_s_calls_are_coun
     let again =
         stage.request(stage.token(), "GET", "labels", None).header("if-none-match", &etag).send().await.unwrap();
     assert_eq!((again.status().as_u16(), again.text().await.unwrap().len()), (304, 0));
+    let now = stage.request(stage.token(), "GET", "/rate_limit", None).send().await.unwrap();
+    let now = now.headers()["x-ratelimit-remaining"].to_str().unwrap().to_owned();
+    assert_eq!(now, (left - 1).to_string(), "an answer that is known costs nothing");
     stage.github.create_label(SHOP, "titan-ops", "5319e7").unwrap();
     let changed =
         stage.request(stage.token(), "GET", "labels", None).header("if-none-match", &etag).send().await.unwrap();
@@ -288,4 +295,20 @@ async fn labels_issues_and_lists_answer_as_documented() {
         assert_eq!(stage.send_as(&stage.app_token(json!({})), "GET", path, None).await.0, 200);
     }
     stage.end().await;
+}
+
+#[tokio::test]
+async fn the_server_ends_with_its_last_handle() {
+    let stage = Stage::new().await;
+    let (url, other) = (stage.github.url(), stage.github.clone());
+    drop(stage);
+    let ask = || reqwest::Client::builder().user_agent("x").build().unwrap().get(format!("{url}/versions")).send();
+    assert_eq!(ask().await.unwrap().status(), 200, "a clone keeps it alive");
+    drop(other);
+    let gone = async {
+        while ask().await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), gone).await.expect("nobody answers any more");
 }

@@ -1,6 +1,6 @@
 //! A GitHub with a private repository, a pull request, and a client that speaks as Titan does.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -18,6 +18,16 @@ use url::Url;
 use crate::contracts::assert_honest;
 
 pub const SECRET: &str = "the-webhook-secret";
+const EVENTS: [&str; 8] = [
+    "check_run",
+    "deployment",
+    "deployment_status",
+    "issue_comment",
+    "issues",
+    "pull_request",
+    "pull_request_review",
+    "push",
+];
 /// Marks a request that is wrong on purpose.
 pub const ON_PURPOSE: &str = "x-wrong-on-purpose";
 /// A private repository of an organization.
@@ -41,7 +51,7 @@ pub struct Stage {
     pub base: String,
     pub http: reqwest::Client,
     pub folder: tempfile::TempDir,
-    key: AppKey,
+    pub key: AppKey,
     inbox: Inbox,
     token: String,
 }
@@ -50,8 +60,11 @@ impl Stage {
     /// `acme/shop` with `main`, alice (write), mallory (nothing), the App installed, webhooks arriving here.
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let key = AppKey::generate().unwrap();
-        let options = Options::new(folder.path().join("github"), &key.public_pem, SECRET);
+        static KEY: LazyLock<AppKey> = LazyLock::new(|| AppKey::generate().unwrap());
+        let key = KEY.clone();
+        let mut options = Options::new(folder.path().join("github"), &key.public_pem, SECRET);
+        // Everything that the simulator can tell, not only what Titan asks for.
+        options.app.events = EVENTS.map(str::to_owned).into();
         let github = GitHub::start(options).await.unwrap();
         github.create_repository(SHOP, true).unwrap();
         github.set_role(SHOP, "alice", Role::Write).unwrap();

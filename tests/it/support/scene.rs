@@ -17,7 +17,7 @@ use titan::domain::snapshot::{
 };
 use titan::domain::verdict::{BakeSample, SampleIdentity};
 use titan::store::changes::Change;
-use titan::store::commands::NewCommand;
+use titan::store::commands::{NewCommand, StateChange};
 use titan::store::jobs::{JobKind, NewJob};
 use titan::store::runs::{Ending, Run};
 use titan::store::steps::Step;
@@ -86,6 +86,15 @@ impl Scene {
             .await
             .expect("a refusal");
         id
+    }
+
+    /// A command that changes Titan's own state.
+    pub async fn control(&self, actor: &str, change: &StateChange) {
+        let (lease, command) = self.command("/titan control", actor).await;
+        self.store
+            .conclude_command(lease, self.change.id, command, "done", "done", change)
+            .await
+            .expect("the lease holds");
     }
 
     /// Claims the job of a run's next step.

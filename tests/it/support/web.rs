@@ -61,6 +61,8 @@ impl WebApp {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            // Unpacks nothing by itself, so that tests see what was sent.
+            .no_gzip()
             .build()
             .expect("an HTTP client");
         Self { base, store, events, client, _database: database }

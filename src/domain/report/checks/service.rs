@@ -147,7 +147,7 @@ fn doing(step: StepName) -> &'static str {
 }
 
 /// What a person has to do now, finished Markdown; may be empty.
-fn todo(run: &RunFacts, change: &ChangeFacts) -> String {
+pub fn todo(run: &RunFacts, change: &ChangeFacts) -> String {
     let Some(conclusion) = run.conclusion() else { return String::new() };
     let seen = &run.seen;
     let offered = |command| next_commands(change).into_iter().find(|next| is_offer(next, run, command));

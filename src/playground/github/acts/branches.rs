@@ -1,4 +1,5 @@
 //! Repositories, branches, and what follows when a branch moves.
+//! Writes no commits; it moves names to commits that are there.
 
 use std::collections::BTreeMap;
 
@@ -36,6 +37,7 @@ impl State {
             issues: BTreeMap::new(),
             comments: Vec::new(),
             check_runs: Vec::new(),
+            suites: BTreeMap::new(),
             statuses: Vec::new(),
             deployments: Vec::new(),
             git,
@@ -79,6 +81,7 @@ impl State {
         git.set_ref(&format!("refs/heads/{branch}"), sha)?;
         repository.pushed_at = crate::clock::now();
         self.emit_push(full_name, branch, before.as_deref(), Some(sha), forced, by)?;
+        self.request_checks(full_name, branch, before.as_deref(), sha, by)?;
         self.heads_follow(full_name, branch, sha, by)?;
         self.close_contained(full_name, branch, sha, by)
     }
@@ -160,6 +163,9 @@ impl State {
         forced: bool,
         by: &str,
     ) -> Result<()> {
+        if !self.listens(full_name, "push") {
+            return Ok(());
+        }
         let repository = self.repo(full_name)?;
         let view = self.view();
         let mut commits = Vec::new();

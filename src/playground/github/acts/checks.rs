@@ -1,11 +1,12 @@
-//! Check runs, their buttons, and commit statuses.
+//! Check runs, their buttons, and commit statuses. Keeps GitHub's limits; never judges a check.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{Result, SimError};
+use crate::playground::github::git::NO_COMMIT;
 use crate::playground::github::model::{Annotation, CheckAction, CheckOutput, CheckRun, CommitStatus, State};
-use crate::playground::github::views::extend;
+use crate::playground::github::views::{extend, node_id, time, without_client_id};
 
 /// The largest summary and the largest text of a check run, in bytes.
 const OUTPUT_LIMIT: usize = 65_535;
@@ -77,9 +78,7 @@ impl State {
         if repository.git.commit(&new.head_sha).is_none() {
             return Err(SimError::invalid(format!("No commit found for SHA: {}", new.head_sha)));
         }
-        let same = |run: &&CheckRun| run.app == app && run.head_sha == new.head_sha;
-        let suite = repository.check_runs.iter().find(same).map(|run| run.suite);
-        let suite = suite.unwrap_or_else(|| self.new_id());
+        let suite = self.suite(full_name, app, &new.head_sha)?;
         let id = self.new_id();
         let mut run = CheckRun {
             id,
@@ -104,6 +103,54 @@ impl State {
             self.emit_check(full_name, id, "completed", &self.check_sender(app), json!({}))?;
         }
         Ok(id)
+    }
+
+    /// The check suite of an App on a commit, made when there is none.
+    fn suite(&mut self, full_name: &str, app: &str, sha: &str) -> Result<u64> {
+        let id = self.new_id();
+        Ok(*self.repo_mut(full_name)?.suites.entry((app.to_owned(), sha.to_owned())).or_insert(id))
+    }
+
+    /// A push makes a check suite for every App that may write checks, and tells it.
+    pub(super) fn request_checks(
+        &mut self,
+        full_name: &str,
+        branch: &str,
+        before: Option<&str>,
+        sha: &str,
+        by: &str,
+    ) -> Result<()> {
+        let app = self.app.slug.clone();
+        let known = self.repo(full_name)?.suites.contains_key(&(app.clone(), sha.to_owned()));
+        if known || !self.listens(full_name, "check_suite") {
+            return Ok(());
+        }
+        let id = self.suite(full_name, &app, sha)?;
+        let repository = self.repo(full_name)?;
+        let Some(commit) = repository.git.commit(sha) else { return Ok(()) };
+        let view = self.view();
+        let url = format!("{}/check-suites/{id}", view.repository_url(repository));
+        let now = time(crate::clock::now());
+        let suite = json!({
+            "id": id,
+            "node_id": node_id("CS", id),
+            "head_branch": branch,
+            "head_sha": sha,
+            "status": "queued",
+            "conclusion": null,
+            "url": url,
+            "before": before.unwrap_or(NO_COMMIT),
+            "after": sha,
+            "pull_requests": view.pulls_at(repository, sha),
+            "app": without_client_id(view.app(&self.app)),
+            "created_at": now,
+            "updated_at": now,
+            "latest_check_runs_count": 0,
+            "check_runs_url": format!("{url}/check-runs"),
+            "head_commit": view.simple_commit(&commit),
+        });
+        self.emit(full_name, "check_suite", Some("requested"), by, json!({ "check_suite": suite }));
+        Ok(())
     }
 
     /// Changes a check run; only the App that made it may.

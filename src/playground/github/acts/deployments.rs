@@ -234,8 +234,9 @@ impl State {
         let Some(deployment) = repository.deployments.iter().find(|known| known.id == id) else { return };
         let Some(status) = deployment.statuses.last() else { return };
         let mut described = without_client_id(self.view().deployment_status(repository, deployment, status));
-        if let (true, Some(fields)) = (status.environment_url.is_empty(), described.as_object_mut()) {
-            fields.remove("environment_url");
+        if let Some(fields) = described.as_object_mut() {
+            let absent = |name: &str, value: &Value| ["environment_url", "log_url"].contains(&name) && value == "";
+            fields.retain(|name, value| !absent(name, value));
         }
         let body = json!({
             "deployment": without_client_id(self.view().deployment(repository, deployment)),

@@ -1,4 +1,4 @@
-//! Installing the App, what it was granted, and the tokens it gets.
+//! Installing the App, what it was granted, and the tokens it gets. Tokens are made here and checked in `auth`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

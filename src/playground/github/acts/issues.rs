@@ -1,4 +1,4 @@
-//! Issues, comments, reactions and labels.
+//! Issues, comments, reactions and labels. Keeps GitHub's limits on texts; a pull request's own part is in `pulls`.
 
 use serde_json::json;
 

@@ -1,4 +1,5 @@
 //! Whether a pull request can be merged, and merging it.
+//! The joining itself is git's; here stand GitHub's rules about it.
 
 use serde_json::json;
 

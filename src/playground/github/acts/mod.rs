@@ -121,16 +121,23 @@ impl State {
         Ok(())
     }
 
-    /// Tells the App about something in a repository, when it is installed there and subscribed.
+    /// Whether the App is told about events of that name in a repository. Those about checks come to every App that may
+    /// write checks, subscribed or not.
+    fn listens(&self, full_name: &str, name: &str) -> bool {
+        let Some(installation) = self.installation_of(full_name) else { return false };
+        let writes_checks = installation.permissions.get("checks").is_some_and(|level| level == "write");
+        let checks = writes_checks && (name == "check_run" || name == "check_suite");
+        (checks || self.app.events.iter().any(|event| event == name)) && installation.suspended_at.is_none()
+    }
+
+    /// Tells the App about something in a repository, when it listens.
     ///
     /// `body` holds what is special to the event; repository, sender, installation and organization are added.
     fn emit(&mut self, full_name: &str, name: &str, action: Option<&str>, sender: &str, mut body: Value) {
         let Some((repository, installation)) = self.repository(full_name).zip(self.installation_of(full_name)) else {
             return;
         };
-        let checks = name == "check_run" && installation.permissions.contains_key("checks");
-        let subscribed = checks || self.app.events.iter().any(|event| event == name);
-        if !subscribed || installation.suspended_at.is_some() {
+        if !self.listens(full_name, name) {
             return;
         }
         let mut payload = json!({});

@@ -1,4 +1,4 @@
-//! Pull requests: opening, editing, reviewing, closing.
+//! Pull requests: opening, editing, reviewing, closing. Merging has a file of its own.
 
 use serde_json::{Value, json};
 
@@ -34,14 +34,7 @@ impl State {
         let git = self.repo(full_name)?.git.clone();
         let base_sha = git.branch(&new.base).ok_or_else(|| SimError::field("PullRequest", "base", "invalid"))?;
         let number = self.next_number(full_name)?;
-        let known = self.pulls_from(&head_repository, &head_ref).into_iter().filter(|(base, _)| base == full_name);
-        for (_, other) in known {
-            if self.issue(full_name, other)?.1.pull.as_ref().is_some_and(|pull| pull.base_ref == new.base) {
-                let owner = head_repository.split('/').next().unwrap_or_default();
-                let message = format!("A pull request already exists for {owner}:{head_ref}.");
-                return Err(SimError::custom("PullRequest", message));
-            }
-        }
+        self.check_only_one(full_name, &head_repository, &head_ref, &new.base)?;
         let head_name = format!("refs/pull/{number}/head");
         if head_repository == full_name {
             git.set_ref(&head_name, &head_sha)?;
@@ -85,6 +78,18 @@ impl State {
         self.note(full_name, number, author, Happening::Opened(head_sha))?;
         self.emit_pull(full_name, number, "opened", author, json!({}))?;
         Ok(number)
+    }
+
+    /// There is at most one open pull request from one branch to another.
+    fn check_only_one(&self, full_name: &str, head_repository: &str, head_ref: &str, base: &str) -> Result<()> {
+        for (_, other) in self.pulls_from(head_repository, head_ref).into_iter().filter(|(name, _)| name == full_name) {
+            if self.pull(full_name, other)?.1.base_ref == base {
+                let owner = head_repository.split('/').next().unwrap_or_default();
+                let message = format!("A pull request already exists for {owner}:{head_ref}.");
+                return Err(SimError::custom("PullRequest", message));
+            }
+        }
+        Ok(())
     }
 
     /// The repository and branch that `branch` or `owner:branch` means, seen from `full_name`.

@@ -1,4 +1,5 @@
 //! What lies between two commits: merge base, commits, and files with their patches, as GitHub shows them.
+//! Changes nothing.
 
 use std::sync::Arc;
 

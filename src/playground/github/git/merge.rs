@@ -1,4 +1,4 @@
-//! Merge, squash and rebase, really made in the bare repository without a work tree.
+//! Merge, squash and rebase, really made in the bare repository without a work tree. Moves no ref.
 
 use super::{Commit, Git, GitError, Signature, lock};
 

@@ -78,6 +78,19 @@ impl Git {
         one_id(&out, "hash-object")
     }
 
+    /// Stores several blobs at once and returns their ids, in the same order.
+    fn write_blobs(&self, blobs: &[&[u8]]) -> Result<Vec<String>, GitError> {
+        let mut input = Vec::new();
+        for (index, blob) in blobs.iter().enumerate() {
+            input.extend_from_slice(format!("blob\nmark :{}\ndata {}\n", index + 1, blob.len()).as_bytes());
+            input.extend_from_slice(blob);
+            input.extend_from_slice(format!("\nget-mark :{}\n", index + 1).as_bytes());
+        }
+        let out = self.run(&["fast-import", "--quiet"], Some(&input))?;
+        let ids: Vec<String> = String::from_utf8_lossy(&out).lines().map(str::to_owned).collect();
+        if ids.len() == blobs.len() { Ok(ids) } else { Err(GitError::Unreadable("fast-import")) }
+    }
+
     /// A tree made from `base` (a tree or nothing) with these changes.
     ///
     /// # Errors
@@ -159,12 +172,16 @@ impl Git {
         author: &Signature,
         message: &str,
     ) -> Result<String, GitError> {
+        let blobs: Vec<&[u8]> = files.values().flatten().map(|(_, bytes)| bytes.as_slice()).collect();
+        let mut ids = match blobs.as_slice() {
+            [] => Vec::new(),
+            [only] => vec![self.write_blob(only)?],
+            several => self.write_blobs(several)?,
+        }
+        .into_iter();
         let mut changes = Vec::new();
         for (path, content) in files {
-            let entry = match content {
-                Some((mode, bytes)) => Some((mode.octal().to_owned(), self.write_blob(bytes)?)),
-                None => None,
-            };
+            let entry = content.as_ref().and_then(|(mode, _)| Some((mode.octal().to_owned(), ids.next()?)));
             changes.push(TreeChange { path: path.clone(), entry });
         }
         let tree = self.write_tree(parent, &changes)?;

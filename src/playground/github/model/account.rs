@@ -1,4 +1,5 @@
 //! People, organisations and bots, and what they may do with a repository.
+//! Facts only; who may do what is asked of `State::role`.
 
 use chrono::{DateTime, Utc};
 

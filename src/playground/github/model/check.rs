@@ -1,4 +1,4 @@
-//! Check runs and commit statuses.
+//! Check runs and commit statuses. Facts only; limits and events are in `acts`.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Issues, pull requests, and what people and bots say and do on them.
+//! Issues, pull requests, and what people and bots say and do on them. Facts only; changes are made in `acts`.
 
 use chrono::{DateTime, Utc};
 

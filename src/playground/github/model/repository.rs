@@ -1,4 +1,4 @@
-//! A repository with everything that hangs on it.
+//! A repository with everything that hangs on it. Answers questions about itself; changes are made in `acts`.
 
 use std::collections::BTreeMap;
 
@@ -66,6 +66,8 @@ pub struct Repository {
     pub comments: Vec<Comment>,
     /// Check runs of all commits, oldest first.
     pub check_runs: Vec<CheckRun>,
+    /// Ids of the check suites by the App's slug and the commit.
+    pub suites: BTreeMap<(String, String), u64>,
     /// Commit statuses, oldest first.
     pub statuses: Vec<CommitStatus>,
     /// Oldest first.

@@ -1,4 +1,4 @@
-//! Answers and failures in GitHub's form, with its headers.
+//! Answers and failures in GitHub's form, with its headers. Chooses no status by itself.
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -23,6 +23,20 @@ enum Content {
     Nothing,
     Json(Value),
     Raw(Vec<u8>, &'static str),
+}
+
+impl Content {
+    fn into_bytes(self) -> (Vec<u8>, Option<&'static str>) {
+        match self {
+            Self::Nothing => (Vec::new(), None),
+            Self::Json(value) => (value.to_string().into_bytes(), Some("application/json; charset=utf-8")),
+            Self::Raw(bytes, content_type) => (bytes, Some(content_type)),
+        }
+    }
+}
+
+fn etag(bytes: &[u8]) -> String {
+    format!("W/\"{}\"", hex::encode(Sha256::digest(bytes)))
 }
 
 impl Answer {
@@ -58,6 +72,14 @@ impl Answer {
         self
     }
 
+    /// Whether the client says that it has this very answer.
+    pub fn is_known_to(&self, request: &HeaderMap) -> bool {
+        let known = request.get("if-none-match").and_then(|value| value.to_str().ok());
+        let Some(known) = known.filter(|_| self.status == StatusCode::OK) else { return false };
+        let own = etag(&self.body.clone().into_bytes().0);
+        known.split(',').any(|one| one.trim() == own)
+    }
+
     /// The HTTP response with GitHub's headers; 304 when the client has this very answer already.
     pub fn into_response(
         self,
@@ -66,11 +88,8 @@ impl Answer {
         rate: Option<RateLimit>,
         accepted: Option<String>,
     ) -> Response<Body> {
-        let (bytes, content_type) = match self.body {
-            Content::Nothing => (Vec::new(), None),
-            Content::Json(value) => (value.to_string().into_bytes(), Some("application/json; charset=utf-8")),
-            Content::Raw(bytes, content_type) => (bytes, Some(content_type)),
-        };
+        let known = self.is_known_to(request);
+        let (bytes, content_type) = self.body.into_bytes();
         let mut headers = HeaderMap::new();
         let mut set = |name: &'static str, value: String| {
             if let Ok(value) = HeaderValue::try_from(value) {
@@ -105,13 +124,11 @@ impl Answer {
         let mut status = self.status;
         let mut body = if head { Vec::new() } else { bytes.clone() };
         if status == StatusCode::OK {
-            let etag = format!("W/\"{}\"", hex::encode(Sha256::digest(&bytes)));
-            let known = request.get("if-none-match").and_then(|value| value.to_str().ok());
-            if known.is_some_and(|known| known.split(',').any(|one| one.trim() == etag)) {
+            if known {
                 status = StatusCode::NOT_MODIFIED;
                 body.clear();
             }
-            set("etag", etag);
+            set("etag", etag(&bytes));
             set("cache-control", "private, max-age=60, s-maxage=60".into());
             set(
                 "vary",

@@ -1,4 +1,5 @@
 //! The App, its installations, its tokens and its webhook's delivery log.
+//! The only routes that take the App's own token; sending again is left to `webhooks`.
 
 use http::StatusCode;
 use serde::Deserialize;

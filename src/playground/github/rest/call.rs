@@ -1,4 +1,4 @@
-//! One call: its path parameters, query, body and caller, with GitHub's manners of reading them.
+//! One call: its path parameters, query, body and caller, with GitHub's manners of reading them. Changes nothing.
 
 use chrono::{DateTime, Utc};
 use http::{Method, StatusCode};

@@ -1,4 +1,4 @@
-//! Check runs.
+//! Check runs: making, changing and finding them. What a check run may hold is for `acts` to say.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;

@@ -1,4 +1,5 @@
 //! Comments on issues and pull requests, and reactions to them.
+//! Limits and events are for `acts`; here stands who may reach which comment.
 
 use http::StatusCode;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Commits, comparisons and commit statuses.
+//! Commits, comparisons and commit statuses. Reads git and keeps to GitHub's limits; moves no branch.
 
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Files and folders of a commit.
+//! Files and folders of a commit. Only reads.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

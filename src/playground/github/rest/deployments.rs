@@ -1,4 +1,4 @@
-//! Deployments and their statuses.
+//! Deployments and their statuses. Fills in GitHub's defaults; what follows from them is for `acts`.
 
 use http::StatusCode;
 use serde::Deserialize;

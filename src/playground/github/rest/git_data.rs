@@ -1,4 +1,5 @@
 //! Refs, commits, trees and blobs, as git has them.
+//! Checks what GitHub checks before it stores an object; a moved branch's consequences are for `acts`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

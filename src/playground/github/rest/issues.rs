@@ -1,4 +1,5 @@
 //! Issues, also as the other side of pull requests.
+//! Knows which permission reaches a plain issue and which only a pull request.
 
 use serde::Deserialize;
 use serde_json::Value;

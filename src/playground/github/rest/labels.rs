@@ -1,4 +1,4 @@
-//! Labels of the repository and on issues.
+//! Labels of the repository and on issues. What a label sets off is for `acts`.
 
 use http::StatusCode;
 use serde::Deserialize;

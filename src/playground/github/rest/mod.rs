@@ -78,11 +78,22 @@ pub fn serve(sim: &Sim, request: &Incoming) -> http::Response<axum::body::Body> 
             Needs::AnyOf(needed) => Some(auth::accepted(needed)),
             _ => None,
         };
+        let installation = match &caller {
+            Caller::Installation(token) => Some(token.installation),
+            _ => None,
+        };
         let (rate, limited) = count(state, &caller, &route.needs, &request.path);
         let outcome = match limited {
             Some(failure) => Err(failure),
             None => enter(sim, state, route, params, caller, request),
         };
+        if let Ok(answer) = &outcome
+            && answer.is_known_to(&request.headers)
+            && let Some(rate) = installation.and_then(|id| state.rate.get_mut(&id))
+        {
+            // What the client has already costs nothing.
+            rate.used = rate.used.saturating_sub(1);
+        }
         (outcome, rate, accepted)
     });
     let answer = outcome.unwrap_or_else(Failure::into_answer);
@@ -111,7 +122,9 @@ fn enter(
         }
         (Needs::AnyOf(needed), Caller::Installation(token)) => {
             let name = call.full_name();
-            let reachable = token.repositories.iter().any(|known| known.eq_ignore_ascii_case(&name));
+            // A repository that was taken out of the installation is out of reach for older tokens too.
+            let installed = state.installation_of(&name).is_some_and(|known| known.id == token.installation);
+            let reachable = installed && token.repositories.iter().any(|known| known.eq_ignore_ascii_case(&name));
             let public = state.repository(&name).is_some_and(|repository| !repository.private);
             if !reachable && !public {
                 return Err(Failure::not_found());

@@ -1,4 +1,4 @@
-//! Pull requests: reading, opening, changing, merging.
+//! Pull requests: reading, opening, changing, merging. Whether a merge may happen is for `acts`.
 
 use http::StatusCode;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Repositories, their branches and rules, and what people may do there.
+//! Repositories, their branches and rules, and what people may do there. Only reads.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The table of routes, and finding the row for a request.
+//! The table of routes, and finding the row for a request. Looks at nothing but method and path.
 
 use http::Method;
 

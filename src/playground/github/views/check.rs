@@ -1,4 +1,4 @@
-//! Check runs, annotations and commit statuses.
+//! Check runs, annotations and commit statuses. Reads runs and statuses; who may see them is not asked here.
 
 use serde_json::{Value, json};
 

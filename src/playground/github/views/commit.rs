@@ -1,4 +1,5 @@
 //! Commits, changed files, comparisons, branches and git's own objects.
+//! Git is not asked here: commits and files come from the caller.
 
 use serde_json::{Value, json};
 

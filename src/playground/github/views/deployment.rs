@@ -1,4 +1,4 @@
-//! Deployments and their statuses.
+//! Deployments and their statuses. What GitHub makes of a new status is for `acts` to say.
 
 use serde_json::{Value, json};
 

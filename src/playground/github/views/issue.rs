@@ -1,4 +1,4 @@
-//! Issues, comments, reactions and reviews.
+//! Issues, comments, reactions and reviews. Markdown stays as it was written; nothing is rendered.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Pull requests.
+//! Pull requests as lists, single reads and check runs show them. Whether one can be merged is told from outside.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Repositories, labels and collaborators.
+//! Repositories, labels and collaborators. Figures that the simulator does not keep (stars, size) are 0.
 
 use serde_json::{Value, json};
 
