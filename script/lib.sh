@@ -38,16 +38,15 @@ need_to_run() {
     has cc || missing+=(build-essential)
     has git || missing+=(git)
     has_postgres || missing+=(postgresql)
+    # the sample repository of the playground is built with npm
+    has node || missing+=(nodejs)
+    has npm || missing+=(npm)
     [[ ${#missing[@]} == 0 ]] || install_packages "${missing[@]}"
 }
 
 # need_to_test: that, and what the tests take beyond it.
 need_to_test() {
     need_to_run
-    local missing=()
-    has node || missing+=(nodejs)
-    has npm || missing+=(npm)
-    [[ ${#missing[@]} == 0 ]] || install_packages "${missing[@]}"
     cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
     cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 }
