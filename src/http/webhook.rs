@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tracing::Instrument;
 
 use super::WebState;
@@ -64,7 +64,7 @@ async fn accept(state: &WebState, id: &str, event: &str, bytes: &[u8]) -> Respon
         Ok(payload) => payload,
         Err(why) => return turned_away(&unreadable(format!("the body is not a JSON object: {why}"))).into_response(),
     };
-    let trigger = trigger(event, &Value::Object(payload.clone()));
+    let trigger = trigger(event, &payload);
     let ignored = match &trigger {
         Trigger::Ignored { reason } => Some(*reason),
         _ => None,
@@ -180,6 +180,3 @@ fn note(value: Option<&Value>) -> Option<&str> {
     let end = (0..=NOTE_LIMIT.min(text.len())).rev().find(|end| text.is_char_boundary(*end))?;
     text.get(..end)
 }
-
-/// What a payload is: the parts of GitHub's JSON object.
-type Payload = Map<String, Value>;
