@@ -82,6 +82,8 @@ pub fn after(kind: RunKind, step: StepName, end: StepEnd, last: bool, undoing: b
         (RunKind::Rollback, StepEnd::Inconclusive) => finish(Inconclusive, Hold),
         (_, StepEnd::Inconclusive) => finish(Inconclusive, Keep),
         (RunKind::Canary, StepEnd::Stopped) if step != StepName::Deploy => Consequence::PutBack,
+        // Nothing was deployed, so there is nothing to keep the others away from.
+        (RunKind::Canary, StepEnd::Stopped) => finish(Cancelled, Release),
         (RunKind::Promote, StepEnd::Stopped) if shipped && step != StepName::Deploy => finish(Cancelled, Hold),
         (RunKind::Rollback, StepEnd::Stopped) => finish(Cancelled, Hold),
         (_, StepEnd::Stopped) => finish(Cancelled, Keep),

@@ -1,6 +1,9 @@
 //! Canaries that turn bad, that cannot be judged, that are stopped: what stays on the service, and who is told.
 
+use std::time::Duration;
+
 use titan::domain::run::RunKind;
+use titan::playground::exchange::{Fault, FaultKind};
 use titan::playground::render::behaviour::Health;
 use titan::playground::render::model::Phase;
 
@@ -100,6 +103,27 @@ async fn a_push_during_a_canary_leaves_the_new_head_untried() {
     world.refused(pr, "bob", &format!("/titan promote @{old}"), "head_moved").await;
     assert!(!world.is_merged(pr));
     assert_eq!(world.deployed(PRODUCTION), Vec::<String>::new());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_push_between_the_decision_and_the_deploy_stops_the_deploy() {
+    let world = world().armed().start().await;
+    let pr = world.proposed(GOOD).await;
+    // The first look at the pull request is the decision's, the second the deploy's.
+    for wait in [1, 1500] {
+        let slow = FaultKind::Delay(Duration::from_millis(wait));
+        world.github.faults().inject(Fault::once("GET", "/repos/*/*/pulls/*", slow));
+    }
+    let asked = world.comment(pr, "carol", "/titan canary");
+    world.until("the deploy looks at the head", async |world| world.github.faults().unconsumed().is_empty()).await;
+    world.push(pr, &[("src/index.html", "<h1>Shop 2, and more</h1>\n")]);
+    world.settle().await;
+    assert_eq!(world.reactions(asked), ["eyes", "rocket"]);
+    assert_eq!(world.runs(pr).await, ["propose success", "canary cancelled"]);
+    world.assert_nothing_deployed();
+    assert_eq!(world.locks().await, Vec::<String>::new(), "nothing of it is on the canary");
+    assert!(world.deployments("canary").is_empty());
     world.end().await;
 }
 
