@@ -190,6 +190,20 @@ async fn a_head_that_moved_is_not_deployed_in_place_of_the_one_that_was_meant() 
     world.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_that_changed_since_the_proposal_asks_for_a_new_one() {
+    let world = world().armed().start().await;
+    let pr = world.proposed(GOOD).await;
+    let policy = world.github.file(REPO, "main", ".github/titan.yml").expect("a policy");
+    let stricter = String::from_utf8(policy).expect("text").replace("[/infra/,", "[/infra/, /src/,");
+    world.push_to_main(&[(".github/titan.yml", &stricter)]);
+    world.refused(pr, "carol", "/titan canary", "build_missing").await;
+    world.refused(pr, "carol", "/titan canary", "protected_path").await;
+    world.say(pr, "carol", "/titan propose").await;
+    assert_eq!(world.conclusion(pr, "titan/paths"), "failure", "the base branch decides, as it is now");
+    world.end().await;
+}
+
 const TWO: &str = r#"version: 1
 build:
   run: ["node build.js"]
