@@ -164,7 +164,7 @@ async fn a_build_that_takes_too_long_is_stopped() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_build_sees_nothing_of_titans_environment() {
     let tell = "console.log('NAMES ' + Object.keys(process.env).sort().join(' ') + ' END');\n";
-    let world = world().file("build.js", tell).as_process().start().await;
+    let world = world().file("build.js", tell).in_a_process().start().await;
     let pr = world.proposed(GOOD).await;
     let run = world.run(pr, RunKind::Propose).await;
     let log = world.get(&format!("/api/runs/{}/log", run.id)).await;

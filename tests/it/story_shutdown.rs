@@ -10,7 +10,7 @@ const GOOD: &[(&str, &str)] = &[("src/index.html", "<h1>Shop 2</h1>\n")];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_in_the_middle_of_a_canary_gives_it_back_and_the_next_start_finishes_it() {
-    let mut world = world().armed().as_process().policy_line("bake: 3s", "bake: 4s").start().await;
+    let mut world = world().armed().in_a_process().policy_line("bake: 3s", "bake: 4s").start().await;
     let pr = world.proposed(GOOD).await;
     world.comment(pr, "carol", "/titan canary");
     world.until("it bakes", async |world| world.step_runs(pr, RunKind::Canary, "bake").await).await;
@@ -28,7 +28,7 @@ async fn a_stop_in_the_middle_of_a_canary_gives_it_back_and_the_next_start_finis
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_in_the_middle_of_a_build_does_not_wait_for_it_and_the_next_start_builds_again() {
     let slow = "console.log('begun');\nsetTimeout(() => console.log('done'), 4000);\n";
-    let mut world = world().armed().as_process().file("build.js", slow).start().await;
+    let mut world = world().armed().in_a_process().file("build.js", slow).start().await;
     let pr = world.pull_request(GOOD);
     world.comment(pr, "carol", "/titan propose");
     world.until("it builds", async |world| world.step_runs(pr, RunKind::Propose, "build").await).await;
@@ -44,7 +44,7 @@ async fn a_stop_in_the_middle_of_a_build_does_not_wait_for_it_and_the_next_start
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_while_render_deploys_leads_to_one_deploy_and_one_end() {
-    let mut world = world().armed().as_process().start().await;
+    let mut world = world().armed().in_a_process().start().await;
     let pr = world.proposed(GOOD).await;
     world.render.set_pace(Duration::from_secs(1));
     world.comment(pr, "carol", "/titan canary");
@@ -62,7 +62,7 @@ async fn a_crash_while_render_deploys_leads_to_one_deploy_and_one_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_after_the_merge_ships_what_was_merged_once() {
-    let mut world = world().armed().as_process().start().await;
+    let mut world = world().armed().in_a_process().start().await;
     let pr = world.tried(GOOD).await;
     world.comment(pr, "bob", "/titan promote");
     world.until("it is merged", async |world| world.is_merged(pr)).await;

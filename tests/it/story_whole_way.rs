@@ -19,7 +19,7 @@ async fn a_good_change_goes_from_a_comment_to_production() {
     let tried = world.say(pr, "carol", "/titan canary").await;
     assert_eq!(world.reactions(tried), ["eyes", "rocket"]);
     assert_eq!(world.conclusion(pr, "titan/canary"), "success", "{}", world.status_comment(pr));
-    assert_eq!(world.deployed(CANARY), [head.clone()], "exactly this head, once");
+    assert_eq!(world.deployed(CANARY), [head.as_str()], "exactly this head, once");
     assert_eq!(world.live(CANARY).await, head);
     assert_eq!((world.live(PRODUCTION).await, world.is_merged(pr)), (old, false));
     assert_eq!(world.locks().await, [format!("canary #{pr}")]);
@@ -30,9 +30,9 @@ async fn a_good_change_goes_from_a_comment_to_production() {
     assert!(world.is_merged(pr));
     let merge = world.main();
     assert_ne!(merge, head, "squashed");
-    assert_eq!(world.deployed(PRODUCTION), [merge.clone()]);
+    assert_eq!(world.deployed(PRODUCTION), [merge.as_str()]);
     assert_eq!(world.live(PRODUCTION).await, merge);
-    assert_eq!(world.deployed(CANARY), [head.clone()], "the canary is not touched again");
+    assert_eq!(world.deployed(CANARY), [head.as_str()], "the canary is not touched again");
 
     let told = |environment| {
         let deployments = world.deployments(environment);

@@ -70,7 +70,7 @@ pub struct Setup {
     armed: bool,
     with_render_key: bool,
     auto_deploy: bool,
-    as_process: bool,
+    in_a_process: bool,
 }
 
 /// A disarmed repository with one project, `web`, that nobody has to approve.
@@ -81,7 +81,7 @@ pub fn world() -> Setup {
         armed: false,
         with_render_key: true,
         auto_deploy: false,
-        as_process: false,
+        in_a_process: false,
     }
 }
 
@@ -132,8 +132,8 @@ impl Setup {
     }
 
     /// With Titan as a process of its own, `titan serve`, at the pace of real services.
-    pub fn as_process(mut self) -> Self {
-        self.as_process = true;
+    pub fn in_a_process(mut self) -> Self {
+        self.in_a_process = true;
         self
     }
 
@@ -159,7 +159,7 @@ impl Setup {
             store: Store::connect_lazy(database.options()),
             http: reqwest::Client::builder().no_proxy().build().expect("an HTTP client"),
             titan: Titan::Down,
-            as_process: self.as_process,
+            in_a_process: self.in_a_process,
             _database: database,
             github,
             render,
@@ -209,7 +209,7 @@ impl Setup {
         database: &TestDb,
         folder: &TempDir,
     ) -> BTreeMap<String, String> {
-        let port = if self.as_process { free_port() } else { 0 };
+        let port = if self.in_a_process { free_port() } else { 0 };
         let hook = |service| render.hook_url(service).expect("a service");
         let mut settings = vec![
             ("DATABASE_URL", database.url()),
@@ -243,7 +243,7 @@ pub struct World {
     pub store: Store,
     http: reqwest::Client,
     titan: Titan,
-    as_process: bool,
+    in_a_process: bool,
     _database: TestDb,
     settings: BTreeMap<String, String>,
     _folder: TempDir,

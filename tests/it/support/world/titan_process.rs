@@ -21,13 +21,13 @@ pub(super) enum Titan {
     /// In this process.
     Here(Box<App>),
     /// As a process of its own.
-    Process(Child, SocketAddr),
+    Process(Box<Child>, SocketAddr),
 }
 
 impl World {
     /// Starts Titan and points the webhooks to it.
     pub async fn start_titan(&mut self) {
-        self.titan = if self.as_process { self.spawn().await } else { self.start_here().await };
+        self.titan = if self.in_a_process { self.spawn().await } else { self.start_here().await };
         let url = format!("{}/webhooks/github", self.titan_url());
         self.github.set_webhook_url(Some(url.parse().expect("a url")));
     }
@@ -89,7 +89,7 @@ impl World {
             .expect("titan starts");
         let ready = format!("http://{address}/api/health");
         self.until("titan is up", async |world| world.http.get(&ready).send().await.is_ok()).await;
-        Titan::Process(child, address)
+        Titan::Process(Box::new(child), address)
     }
 }
 
