@@ -165,7 +165,6 @@ impl App {
             webhook_secrets: Arc::from(config.github.webhook_secrets.clone()),
             public_url: config.public_url.clone(),
             github_url: config.github.web_url.clone(),
-            ops_token: None,
             events: events.clone(),
             metrics: metrics(),
         };

@@ -60,8 +60,6 @@ pub struct WebState {
     pub public_url: Url,
     /// GitHub's pages, for links to pull requests and commits.
     pub github_url: Url,
-    /// The `X-OPS-TOKEN` of the ops API; without it that API is closed.
-    pub ops_token: Option<SecretString>,
     /// Announces runs that have something new.
     pub events: EventHub,
     /// The process's own counters.

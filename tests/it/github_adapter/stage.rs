@@ -42,11 +42,13 @@ impl Seen {
 }
 
 type Act = Arc<dyn Fn(&Seen) -> Response + Send + Sync>;
+/// Method, path and what is answered.
+type Cue = (&'static str, String, Act);
 
 #[derive(Clone)]
 struct Script {
     prefix: &'static str,
-    acts: Arc<Mutex<Vec<(&'static str, String, Act)>>>,
+    acts: Arc<Mutex<Vec<Cue>>>,
     public_key: Arc<Vec<u8>>,
     token_life: Arc<Mutex<TimeDelta>>,
     minted: Arc<Mutex<u32>>,

@@ -53,7 +53,6 @@ impl WebApp {
             webhook_secrets: Arc::new([SECRET, OLD_SECRET].map(SecretString::from)),
             public_url: Url::parse(&base).expect("a url"),
             github_url: Url::parse("https://github.test").expect("a url"),
-            ops_token: None,
             events: events.clone(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
         };
