@@ -13,7 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-use super::{Options, Playground, sample, story};
+use super::story::{self, Patience};
+use super::{Options, Playground, sample};
 use crate::app::{App, Database};
 use crate::config::{Config, DatabaseConfig, environment};
 use crate::postgres::Durability;
@@ -32,17 +33,20 @@ pub async fn run(once: bool, port: u16, supervisor: PathBuf) -> anyhow::Result<(
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let folder = Folder::new()?;
     let port = if once { 0 } else { port };
     let running = tokio::select! {
         started = start(folder.path(), port, supervisor) => started?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
+        _ = hangup.recv() => return Ok(()),
     };
     let outcome = tokio::select! {
         played = running.play(once) => played,
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
+        _ = hangup.recv() => Ok(()),
     };
     running.titan.shutdown().await;
     outcome
@@ -67,8 +71,9 @@ impl Running {
             return std::future::pending().await;
         }
         println!("Titan's story: what people do, and what is then seen at GitHub, at Render and on the services.");
-        let played =
-            story::play(&self.playground, &mut |line| println!("{line}")).await.context("the story ended early")?;
+        let played = story::play(&self.playground, Patience::STANDARD, &mut |line| println!("{line}"))
+            .await
+            .context("the story ended early")?;
         println!("\nAll {} observations were made, in {} s.", played.observations, played.took.as_secs());
         Ok(())
     }

@@ -1,7 +1,10 @@
-//! The playground's pages, used as a browser without JavaScript uses them; no Titan is running.
+//! The playground: its pages, used as a browser without JavaScript uses them, and its story.
+
+use std::time::Duration;
 
 use reqwest::{Client, StatusCode, header, redirect};
 use titan::playground::sample::{CANARY, PRODUCTION, REPOSITORY, TALES};
+use titan::playground::story::{self, Patience, StoryError};
 use titan::playground::{Options, Playground};
 
 /// A playground whose GitHub tells nobody, and a browser.
@@ -140,4 +143,32 @@ async fn other_sites_cannot_press_buttons_and_unknown_addresses_say_so() {
     }
     let back = world.send("bob", "/playground/me", &[("person", "carol"), ("back", "//evil.example/")]).await;
     assert_eq!(back, "/");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_story_ends_with_an_error_when_titan_does_nothing() {
+    let world = World::new().await;
+    let short = Duration::from_secs(2);
+    let patience = Patience { build: short, watch: short, soon: short };
+    let mut told = Vec::new();
+    let ended = story::play(&world.playground, patience, &mut |line| told.push(line.to_owned())).await;
+    match ended {
+        Err(StoryError::NotSeen { what, .. }) => assert!(what.contains("reaction"), "{what}"),
+        other => panic!("nothing can have been seen of Titan: {other:?}"),
+    }
+    assert!(told.iter().any(|line| line.contains("alice › /titan arm")), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_command_plays_the_whole_story_and_sees_all_of_it() {
+    let mut titan = tokio::process::Command::new(env!("CARGO_BIN_EXE_titan"));
+    titan.args(["playground", "--once"]).kill_on_drop(true);
+    let ended = tokio::time::timeout(Duration::from_secs(600), titan.output()).await;
+    let output = ended.expect("it ends in time").expect("it starts");
+    let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{told}\n{errors}");
+    for tale in &TALES {
+        assert!(told.contains(&format!("#{} {}", tale.number, tale.title)), "{told}");
+    }
+    assert!(told.contains("observations were made"), "{told}");
 }

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use titan::playground::exchange::CallLog;
 use titan::playground::render::behaviour::Health;
 use titan::playground::render::model::{OverlapPolicy, Phase, Status};
 use titan::playground::render::{Options, Render, ServiceOptions};
+
+use crate::contracts;
 
 const SERVICE: &str = "srv-shop";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -89,6 +92,11 @@ impl World {
         (response.status(), commit, response.text().await.unwrap())
     }
 
+    /// Holds every exchange so far against what Render publishes.
+    fn assert_documented(&self) {
+        contracts::assert_honest(&CallLog::default(), self.render.log(), &[]);
+    }
+
     fn statuses(&self) -> Vec<Status> {
         self.render.deploys(SERVICE).iter().map(|deploy| deploy.status).collect()
     }
@@ -138,6 +146,7 @@ async fn a_deployed_commit_really_replaces_the_one_before() {
     assert_eq!(world.ask_service("/style.css").await.2, "p {}");
     assert_eq!(world.ask_service("/health").await.0, StatusCode::OK);
     assert_eq!(world.ask_service("/none").await.0, StatusCode::NOT_FOUND);
+    world.assert_documented();
 }
 
 #[tokio::test]
@@ -155,6 +164,7 @@ async fn statuses_come_in_the_documented_order() {
     let expected =
         [Status::Created, Status::BuildInProgress, Status::PreDeployInProgress, Status::UpdateInProgress, Status::Live];
     assert_eq!(seen, expected);
+    world.assert_documented();
 }
 
 #[tokio::test]
@@ -174,6 +184,7 @@ async fn a_deploy_that_fails_leaves_the_old_version_serving() {
         assert_eq!(serving == commit, status == "live", "{file}");
     }
     assert_eq!(world.ask_service("/health").await.0, StatusCode::INTERNAL_SERVER_ERROR);
+    world.assert_documented();
 }
 
 #[tokio::test]
@@ -240,6 +251,7 @@ async fn a_second_deploy_waits_without_an_id_and_then_gets_its_turn() {
     assert!(world.render.settled(SERVICE, PATIENCE).await);
     assert_eq!(world.render.live_commit(SERVICE), Some(third));
     assert_eq!(world.statuses(), [Status::Live, Status::Deactivated, Status::Deactivated]);
+    world.assert_documented();
 }
 
 #[tokio::test]
@@ -265,6 +277,7 @@ async fn a_deploy_in_progress_can_be_cancelled_once() {
     assert_eq!(world.post(&path, json!({})).await.0, StatusCode::BAD_REQUEST);
     assert_eq!(world.post("/services/srv-shop/deploys/dep-0/cancel", json!({})).await.0, StatusCode::NOT_FOUND);
     assert_eq!(world.render.live_commit(SERVICE).as_deref(), Some(world.first.as_str()));
+    world.assert_documented();
 }
 
 #[tokio::test]
@@ -282,6 +295,7 @@ async fn a_rollback_brings_the_earlier_commit_back_without_a_build() {
     assert_eq!(world.ask_service("/version").await.1.as_deref(), Some(world.first.as_str()));
     let log = &world.render.deploys(SERVICE)[0].log;
     assert!(!log.iter().any(|line| line.starts_with("Cloning")), "a rollback builds nothing: {log:?}");
+    world.assert_documented();
 }
 
 #[tokio::test]
@@ -300,6 +314,7 @@ async fn a_rollback_needs_a_deploy_that_was_live_and_is_still_kept() {
         assert_eq!(status, expected, "{body}");
         assert!(body["message"].is_string());
     }
+    world.assert_documented();
 }
 
 #[tokio::test]
@@ -389,6 +404,7 @@ async fn settings_are_read_and_changed() {
     assert_eq!(world.render.deploys(SERVICE).len(), 2, "a push deploys nothing any more");
     let (_, listed) = world.get("/services?name=shop,other&limit=5").await;
     assert_eq!(listed[0]["service"]["id"], json!(SERVICE));
+    world.assert_documented();
 }
 
 #[tokio::test]
@@ -401,6 +417,7 @@ async fn a_suspended_service_neither_answers_nor_deploys() {
     assert_eq!(world.post("/services/srv-shop/resume", json!({})).await.0, StatusCode::ACCEPTED);
     assert!(world.render.settled(SERVICE, PATIENCE).await);
     assert_eq!(world.ask_service("/health").await.0, StatusCode::OK);
+    world.assert_documented();
 }
 
 #[tokio::test]
@@ -433,4 +450,5 @@ async fn the_hook_deploys_a_commit_and_switches_auto_deploy_off() {
         assert_eq!(world.http.get(&url).send().await.unwrap().status(), expected, "{url}");
     }
     assert_eq!(world.http.put(&hook).send().await.unwrap().status(), 405);
+    world.assert_documented();
 }

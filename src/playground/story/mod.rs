@@ -13,12 +13,22 @@ pub use self::stage::{StoryError, Tell};
 use super::Playground;
 use super::sample::{CANARY, PRODUCTION, TALES};
 
-/// A build with npm on a slow machine.
-const BUILD: Duration = Duration::from_secs(180);
-/// A deploy, its verification and its bake.
-const WATCH: Duration = Duration::from_secs(90);
-/// Everything that needs neither.
-const SOON: Duration = Duration::from_secs(30);
+/// How long to wait for things.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For a build.
+    pub build: Duration,
+    /// For a deploy with its verification and its bake.
+    pub watch: Duration,
+    /// For everything that needs neither.
+    pub soon: Duration,
+}
+
+impl Patience {
+    /// For npm, and Titan, on a slow machine.
+    pub const STANDARD: Self =
+        Self { build: Duration::from_secs(180), watch: Duration::from_secs(90), soon: Duration::from_secs(30) };
+}
 
 /// What was played.
 #[derive(Debug, Clone, Copy)]
@@ -33,9 +43,9 @@ pub struct Played {
 ///
 /// # Errors
 /// The first step whose effect was not seen in time, with what was seen instead.
-pub async fn play(playground: &Playground, tell: &mut Tell) -> Result<Played, StoryError> {
+pub async fn play(playground: &Playground, patience: Patience, tell: &mut Tell<'_>) -> Result<Played, StoryError> {
     let began = Instant::now();
-    let mut stage = Stage::new(playground, tell);
+    let mut stage = Stage::new(playground, patience, tell);
     beginning(&mut stage).await?;
     good(&mut stage).await?;
     protected(&mut stage).await?;
@@ -50,10 +60,10 @@ pub async fn play(playground: &Playground, tell: &mut Tell) -> Result<Played, St
 async fn beginning(stage: &mut Stage<'_>) -> Result<(), StoryError> {
     stage.chapter("Before anything happens");
     let main = stage.tip("main")?;
-    stage.answers_as(CANARY, &main, SOON).await?;
-    stage.answers_as(PRODUCTION, &main, SOON).await?;
+    stage.answers_as(CANARY, &main).await?;
+    stage.answers_as(PRODUCTION, &main).await?;
     stage.says("alice", 1, "/titan arm").await?;
-    stage.reacted("rocket", SOON).await
+    stage.reacted("rocket").await
 }
 
 /// A good change, from the pull request to production.
@@ -63,10 +73,10 @@ async fn good(stage: &mut Stage<'_>) -> Result<(), StoryError> {
     let head = stage.head(number)?;
     canaried(stage, number, "carol", &head).await?;
     stage.says("bob", number, "/titan promote").await?;
-    let merged = stage.merged(number, SOON).await?;
-    stage.answers_as(PRODUCTION, &merged, WATCH).await?;
-    stage.check(&head, "titan/production", Ending::Success, WATCH).await?;
-    stage.deployment("production", &merged, "success", SOON).await
+    let merged = stage.merged(number).await?;
+    stage.answers_as(PRODUCTION, &merged).await?;
+    stage.check(&head, "titan/production", Ending::Success).await?;
+    stage.deployment("production", &merged, "success").await
 }
 
 /// A change of a protected path is refused, and nothing is deployed.
@@ -74,11 +84,11 @@ async fn protected(stage: &mut Stage<'_>) -> Result<(), StoryError> {
     let number = tale(stage, 2);
     let head = stage.head(number)?;
     stage.says("carol", number, "/titan propose").await?;
-    stage.check(&head, "titan/paths", Ending::Failure, SOON).await?;
-    stage.annotated(&head, "titan/paths", "infra/main.tf", SOON).await?;
+    stage.check(&head, "titan/paths", Ending::Failure).await?;
+    stage.annotated(&head, "titan/paths", "infra/main.tf").await?;
     stage.says("carol", number, "/titan canary").await?;
-    stage.reacted("confused", SOON).await?;
-    stage.comment_tells(number, "infra/main.tf", SOON).await?;
+    stage.reacted("confused").await?;
+    stage.comment_tells(number, "infra/main.tf").await?;
     stage.never_deployed(&head)
 }
 
@@ -87,11 +97,11 @@ async fn broken(stage: &mut Stage<'_>) -> Result<(), StoryError> {
     let number = tale(stage, 3);
     let head = stage.head(number)?;
     stage.says("bob", number, "/titan propose").await?;
-    stage.check(&head, "titan/paths", Ending::Success, SOON).await?;
-    stage.check(&head, "titan/build", Ending::Failure, BUILD).await?;
-    stage.check_tells(&head, "titan/build", "SyntaxError", SOON).await?;
+    stage.check(&head, "titan/paths", Ending::Success).await?;
+    stage.check(&head, "titan/build", Ending::Failure).await?;
+    stage.check_tells(&head, "titan/build", "SyntaxError").await?;
     stage.says("bob", number, "/titan canary").await?;
-    stage.reacted("confused", SOON).await?;
+    stage.reacted("confused").await?;
     stage.never_deployed(&head)
 }
 
@@ -103,11 +113,11 @@ async fn bad_canary(stage: &mut Stage<'_>) -> Result<(), StoryError> {
     proposed(stage, number, "carol").await?;
     let head = stage.head(number)?;
     stage.says("carol", number, &format!("/titan canary{}", stage.which(number, &head))).await?;
-    stage.answers_as(CANARY, &head, WATCH).await?;
-    stage.turns_ill(CANARY, WATCH).await?;
-    stage.check(&head, "titan/canary", Ending::Failure, WATCH).await?;
-    stage.answers_as(CANARY, &good, WATCH).await?;
-    stage.deployment("canary", &head, "failure", SOON).await
+    stage.answers_as(CANARY, &head).await?;
+    stage.turns_ill(CANARY).await?;
+    stage.check(&head, "titan/canary", Ending::Failure).await?;
+    stage.answers_as(CANARY, &good).await?;
+    stage.deployment("canary", &head, "failure").await
 }
 
 /// A production that turns bad after going live is rolled back, and a pull request that reverts the change is opened.
@@ -119,13 +129,13 @@ async fn bad_production(stage: &mut Stage<'_>) -> Result<(), StoryError> {
     let head = stage.head(number)?;
     canaried(stage, number, "bob", &head).await?;
     stage.says("bob", number, &format!("/titan promote{}", stage.which(number, &head))).await?;
-    let merged = stage.merged(number, SOON).await?;
-    stage.answers_as(PRODUCTION, &merged, WATCH).await?;
-    stage.turns_ill(PRODUCTION, WATCH).await?;
-    stage.rolled_back(PRODUCTION, &good, WATCH).await?;
-    stage.answers_as(PRODUCTION, &good, WATCH).await?;
-    stage.check_titled(&head, "titan/production", "Rolled back", WATCH).await?;
-    let revert = stage.reverted(number, WATCH).await?;
+    let merged = stage.merged(number).await?;
+    stage.answers_as(PRODUCTION, &merged).await?;
+    stage.turns_ill(PRODUCTION).await?;
+    stage.rolled_back(PRODUCTION, &good).await?;
+    stage.answers_as(PRODUCTION, &good).await?;
+    stage.check_titled(&head, "titan/production", "Rolled back").await?;
+    let revert = stage.reverted(number).await?;
     stage.undoes(revert, &merged)?;
     proposed(stage, revert, "bob").await
 }
@@ -134,18 +144,18 @@ async fn bad_production(stage: &mut Stage<'_>) -> Result<(), StoryError> {
 async fn proposed(stage: &mut Stage<'_>, number: u64, person: &str) -> Result<(), StoryError> {
     let head = stage.head(number)?;
     stage.says(person, number, &format!("/titan propose{}", stage.which(number, &head))).await?;
-    stage.reacted("rocket", SOON).await?;
-    stage.check(&head, "titan/paths", Ending::Success, SOON).await?;
-    stage.check(&head, "titan/build", Ending::Success, BUILD).await
+    stage.reacted("rocket").await?;
+    stage.check(&head, "titan/paths", Ending::Success).await?;
+    stage.check(&head, "titan/build", Ending::Success).await
 }
 
 /// `/titan canary` that ends well.
 async fn canaried(stage: &mut Stage<'_>, number: u64, person: &str, head: &str) -> Result<(), StoryError> {
     stage.says(person, number, &format!("/titan canary{}", stage.which(number, head))).await?;
-    stage.reacted("rocket", SOON).await?;
-    stage.answers_as(CANARY, head, WATCH).await?;
-    stage.check(head, "titan/canary", Ending::Success, WATCH).await?;
-    stage.deployment("canary", head, "success", SOON).await
+    stage.reacted("rocket").await?;
+    stage.answers_as(CANARY, head).await?;
+    stage.check(head, "titan/canary", Ending::Success).await?;
+    stage.deployment("canary", head, "success").await
 }
 
 fn tale(stage: &mut Stage<'_>, number: u64) -> u64 {

@@ -22,6 +22,7 @@ pub fn head(repository: &Repository, issue: &Issue, pull: &Pull) -> PullHead {
         title: issue.title.clone(),
         state: state_of(issue),
         author: Actor::new(&issue.author),
+        merged_by: pull.merged.as_ref().map(|merged| Actor::new(&merged.by)),
         commits: comparison.map_or(0, |found| found.ahead.len()),
         base: pull.base_ref.clone(),
         head: pull.head_ref.clone(),
@@ -163,7 +164,7 @@ pub fn checks(repository: &Repository, sha: &str) -> Vec<Check> {
 fn check(run: &CheckRun) -> Check {
     let mark = match (run.status.as_str(), run.conclusion.as_deref()) {
         (_, Some("success")) => Mark::new("good", "success"),
-        (_, Some(other @ ("neutral" | "skipped" | "stale"))) => Mark::new("quiet", other),
+        (_, Some(other @ ("neutral" | "skipped" | "stale" | "cancelled"))) => Mark::new("quiet", other),
         (_, Some(other)) => Mark::new("bad", other.replace('_', " ")),
         ("in_progress", None) => Mark::new("busy", "in progress"),
         (other, None) => Mark::new("quiet", other),

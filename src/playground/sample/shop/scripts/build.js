@@ -1,10 +1,14 @@
 // Builds dist/ from src/: every script has to parse, the prices have to add up.
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { cpSync, readdirSync, rmSync, statSync } from 'node:fs';
 
 rmSync('dist', { recursive: true, force: true });
 for (const file of readdirSync('src')) {
-  if (file.endsWith('.js')) execFileSync(process.execPath, ['--check', `src/${file}`], { stdio: 'inherit' });
+  const args = ['--check', `src/${file}`];
+  if (file.endsWith('.js') && spawnSync(process.execPath, args, { stdio: 'inherit' }).status !== 0) {
+    console.error(`error: src/${file} is not JavaScript`);
+    process.exit(1);
+  }
   console.log(`checked  src/${file}`);
 }
 
