@@ -59,7 +59,7 @@ enum What {
 pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
     let payload: IntakePayload =
         serde_json::from_str(&job.payload).map_err(|e| JobError::Never(format!("the trigger cannot be read: {e}")))?;
-    tracing::debug!(delivery = %payload.delivery, "takes a trigger in");
+    tracing::Span::current().record("delivery", payload.delivery.as_str());
     match payload.trigger {
         Trigger::Installation { id, account, action, .. } => {
             let status = match action.as_str() {
@@ -221,7 +221,8 @@ async fn carry_out(services: &Services, lease: Lease, asked: Asked) -> Result<Do
         services.store.finish_job(lease).await?;
         return Ok(Done::Ended);
     }
-    tracing::info!(repo = %repository.name, number = asked.number.0, actor = %asked.actor, command = %text, "command");
+    tracing::Span::current().record("repo", tracing::field::display(&repository.name));
+    tracing::info!(number = asked.number.0, actor = %asked.actor, command = %text, "command");
     acknowledge(services, &repository, asked.comment_id).await;
     match &asked.what {
         What::Misunderstood(hint, _) => {
@@ -294,8 +295,12 @@ impl Commit<'_> {
             store.put_policy(hash, text).await?;
         }
         let project_id = self.project_id(plan.project()).await?;
+        if let Some(project) = plan.project() {
+            tracing::Span::current().record("project", project.as_str());
+        }
         let id = RunId(uuid::Uuid::now_v7());
-        tracing::info!(run = %id, kind = %plan.kind(), head = %plan.head(), "starts a run");
+        tracing::Span::current().record("run", tracing::field::display(id));
+        tracing::info!(kind = %plan.kind(), head = %plan.head(), "starts a run");
         store.start_run(self.lease, self.change.id, self.command_id, project_id, id, plan).await
     }
 

@@ -146,7 +146,11 @@ async fn carry_out(services: &Services, job: Job, mut stopped: watch::Receiver<b
         job = job.lease.job_id,
         kind = job.kind.as_str(),
         key = %job.key,
-        attempt = job.attempts
+        attempt = job.attempts,
+        delivery = tracing::field::Empty,
+        run = tracing::field::Empty,
+        repo = tracing::field::Empty,
+        project = tracing::field::Empty,
     );
     let outcome = async {
         let body = AssertUnwindSafe(execute(services, &job)).catch_unwind();

@@ -73,6 +73,7 @@ pub async fn report(reporter: &Reporter, lease: Lease, change_id: i64) -> Result
     let links = Links::new(reporter.public_url.as_str(), reporter.github_url.as_str());
     let Some(place) = store.find_change(change_id).await? else { return Ok(()) };
     let Some(facts) = store.find_change_facts(change_id, links).await? else { return Ok(()) };
+    tracing::Span::current().record("repo", tracing::field::display(&place.repo));
     let repo = RepoRef { installation: place.installation, name: place.repo };
     let desk = Desk {
         reporter,

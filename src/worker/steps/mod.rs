@@ -181,6 +181,11 @@ pub async fn advance(services: &Services, job: &Job) -> Result<Done, JobError> {
     let Some(run) = services.store.find_run(id).await? else {
         return Err(JobError::Never(format!("there is no run {id}")));
     };
+    let span = tracing::Span::current();
+    span.record("run", tracing::field::display(id)).record("repo", tracing::field::display(&run.repo));
+    if let Some(project) = &run.project {
+        span.record("project", project.as_str());
+    }
     if run.status.conclusion().is_some() {
         services.store.finish_job(job.lease).await?;
         return Ok(Done::Ended);
@@ -195,7 +200,9 @@ pub async fn advance(services: &Services, job: &Job) -> Result<Done, JobError> {
         return end_step(&context, StepEnd::Stopped, &seen).await;
     }
     services.store.begin_step(job.lease, id, run.status, step, run.change_id).await?;
-    tracing::info!(run = %id, repo = %run.repo, project = run.project.as_ref().map(|p| p.as_str()), step = %step.name, "step");
+    if step.status == StepStatus::Pending {
+        tracing::info!(step = %step.name, "step begins");
+    }
     match take_up(&context).await? {
         Outcome::Wait(at) => Ok(Done::Until(at)),
         Outcome::End(end, seen) => end_step(&context, end, &services.redactor.clean(&seen)).await,
@@ -246,7 +253,7 @@ async fn end_step(context: &StepContext<'_>, end: StepEnd, seen: &str) -> Result
                 .map(|project| automatic_rollback(project.clone(), run.head.clone(), run.policy_hash.clone()));
             let follow_up = plan.as_ref().map(|plan| (RunId(uuid::Uuid::now_v7()), plan));
             let step = Some((step, status, seen));
-            tracing::info!(run = %run.id, conclusion = conclusion.as_str(), %summary, "run ended");
+            tracing::info!(conclusion = conclusion.as_str(), %summary, "run ended");
             let ending = Ending { step, conclusion, summary: &summary, locks, follow_up };
             store.conclude_run(context.lease, run, &ending).await?;
             Ok(Done::Ended)
