@@ -17,6 +17,8 @@ use super::snapshot::{FilesFact, HeadBinding, PolicyFact, ProjectFact, RunFact, 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Gate {
+    /// The person may do this.
+    Permission,
     /// The base branch has a policy and it is valid.
     PolicyValid,
     /// The command names, or implies, one project that has what the command needs.
@@ -25,8 +27,6 @@ pub enum Gate {
     Armed,
     /// Nobody has stopped deployments.
     NotHalted,
-    /// The person may do this.
-    Permission,
     /// The pull request is open and not a draft.
     ChangeOpen,
     /// The code comes from the repository itself.
@@ -109,16 +109,16 @@ fn fail(gate: Gate, reason: Reason, observed: impl Into<String>, way_out: impl I
 /// out: they would only repeat the first line.
 pub fn judge(kind: RunKind, project: Option<&ProjectName>, snapshot: &Snapshot) -> Vec<GateResult> {
     let Some(policy) = snapshot.policy.policy() else {
-        return vec![policy_valid(snapshot), permission(kind, snapshot)];
+        return vec![permission(kind, snapshot), policy_valid(snapshot)];
     };
     let chosen = choose_project(kind, project, policy, snapshot);
     let fact = chosen.as_ref().ok().and_then(|name| name.as_ref()).and_then(|name| project_fact(snapshot, name));
     let name = chosen.as_ref().ok().and_then(Option::as_ref);
-    let mut gates = vec![policy_valid(snapshot), project_known(kind, &chosen, policy)];
+    // Whether the person may do this at all comes first: everything else is advice for somebody who may.
+    let mut gates = vec![permission(kind, snapshot), policy_valid(snapshot), project_known(kind, &chosen, policy)];
     if kind.environment().is_some() {
         gates.extend([armed(snapshot), not_halted(snapshot)]);
     }
-    gates.push(permission(kind, snapshot));
     if kind == RunKind::Rollback {
         gates.push(rollback_target(snapshot, fact));
     } else {
