@@ -604,3 +604,6 @@ fn rollback_target(snapshot: &Snapshot, fact: Option<&ProjectFact>) -> GateResul
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,319 @@
+//! Each gate by the facts that close it, and what `decide` makes of the whole table.
+
+use chrono::DateTime;
+
+use super::*;
+use crate::domain::command::{Command, CommandName};
+use crate::domain::ids::{PrNumber, RunId};
+use crate::domain::paths::{ChangedFile, FileStatus};
+use crate::domain::plan::{Control, Decision, decide};
+use crate::domain::policy::Role;
+use crate::domain::snapshot::{ActiveRun, ActorFact, Approval, ChangeFact, HaltFact, LiveFact, LockFact};
+
+const POLICY: &str = "
+version: 1
+paths: {protected: [/infra/]}
+approvals: 1
+projects:
+  web:
+    paths: [/web/]
+    canary: {render: srv-a, url: https://a.example, identity: {header: x-commit}}
+    production: {render: srv-b, url: https://b.example, identity: {header: x-commit}}
+";
+
+fn sha(digit: char) -> CommitSha {
+    digit.to_string().repeat(40).parse().expect("a commit id")
+}
+
+fn web() -> ProjectName {
+    "web".parse().expect("a name")
+}
+
+fn run(kind: RunKind, conclusion: Option<Conclusion>, policy_hash: &str) -> RunFact {
+    RunFact {
+        id: RunId(uuid::Uuid::nil()),
+        kind,
+        project: Some(web()),
+        head: sha('a'),
+        policy_hash: Some(policy_hash.to_owned()),
+        status: conclusion.map_or(RunStatus::Running, RunStatus::Completed),
+    }
+}
+
+/// A change at which everything is in order: it was built, passed on the canary, is approved, and production has an
+/// earlier good version.
+fn snapshot() -> Snapshot {
+    let policy = Policy::parse(POLICY).expect("a policy");
+    let good = Some(Conclusion::Success);
+    let runs = vec![run(RunKind::Canary, good, &policy.hash), run(RunKind::Propose, good, &policy.hash)];
+    Snapshot {
+        read_at: DateTime::UNIX_EPOCH,
+        actor: ActorFact { login: "mona".to_owned(), role: Some(Role::Maintain) },
+        change: ChangeFact {
+            number: PrNumber(7),
+            author: "carol".to_owned(),
+            open: true,
+            merged: false,
+            draft: false,
+            head: sha('a'),
+            base_ref: "main".to_owned(),
+            from_fork: false,
+        },
+        binding: HeadBinding::Current,
+        files: FilesFact::Complete(vec![file("web/index.html")]),
+        policy: PolicyFact::Valid { policy: Box::new(policy), commit: sha('0') },
+        armed: true,
+        halt: None,
+        behind_by: Some(0),
+        approvals: vec![Approval { login: "bob".to_owned(), commit: Some(sha('a')) }],
+        runs,
+        projects: vec![ProjectFact {
+            name: web(),
+            locks: Vec::new(),
+            active: None,
+            production: Some(LiveFact { commit: sha('b'), number: Some(PrNumber(7)) }),
+            rollback_target: Some(sha('c')),
+        }],
+    }
+}
+
+fn file(path: &str) -> ChangedFile {
+    ChangedFile { path: path.to_owned(), previous_path: None, status: FileStatus::Modified }
+}
+
+/// The reasons of the gates that are closed.
+fn closed(kind: RunKind, snapshot: &Snapshot) -> Vec<Reason> {
+    judge(kind, None, snapshot).into_iter().filter_map(|gate| gate.reason).collect()
+}
+
+#[test]
+fn when_everything_is_in_order_every_command_starts() {
+    for kind in RunKind::ALL {
+        assert_eq!(closed(kind, &snapshot()), [], "{kind}");
+        assert!(matches!(decide(&Command::bare(kind.command()), &snapshot()), Decision::Start(_)), "{kind}");
+    }
+}
+
+type Disturb = fn(&mut Snapshot);
+
+/// What is disturbed, the commands that it concerns, and the reason that they get.
+fn disturbances() -> Vec<(&'static str, Disturb, &'static [RunKind], Reason)> {
+    use RunKind::{Canary, Promote, Propose, Rollback};
+    let all: &[RunKind] = &RunKind::ALL;
+    vec![
+        ("no policy", |s| s.policy = PolicyFact::Missing, all, Reason::PolicyMissing),
+        ("a broken policy", |s| s.policy = PolicyFact::Invalid(Vec::new()), all, Reason::PolicyInvalid),
+        ("role unknown", |s| s.actor.role = None, all, Reason::PermissionUnknown),
+        ("may only read", |s| s.actor.role = Some(Role::Read), all, Reason::PermissionDenied),
+        ("may only write", |s| s.actor.role = Some(Role::Write), &[Promote], Reason::PermissionDenied),
+        ("disarmed", |s| s.armed = false, &[Canary, Promote, Rollback], Reason::NotArmed),
+        (
+            "halted",
+            |s| s.halt = Some(HaltFact { by: "ann".to_owned(), reason: String::new() }),
+            &[Canary, Promote, Rollback],
+            Reason::Halted,
+        ),
+        ("closed", |s| s.change.open = false, &[Propose, Canary, Promote], Reason::ChangeClosed),
+        ("draft", |s| s.change.draft = true, &[Promote], Reason::ChangeDraft),
+        ("from a fork", |s| s.change.from_fork = true, &[Propose, Canary, Promote], Reason::ForkNotTrusted),
+        (
+            "head moved",
+            |s| s.binding = HeadBinding::Other { meant: "bbbbbbb".to_owned() },
+            &[Propose, Canary, Promote],
+            Reason::HeadMoved,
+        ),
+        (
+            "push and command too close",
+            |s| s.binding = HeadBinding::Ambiguous { before: None },
+            &[Propose, Canary, Promote],
+            Reason::HeadAmbiguous,
+        ),
+        (
+            "a protected file",
+            |s| s.files = FilesFact::Complete(vec![file("infra/main.tf"), file("web/a")]),
+            &[Canary, Promote],
+            Reason::ProtectedPath,
+        ),
+        (
+            "files cut off",
+            |s| s.files = FilesFact::CutOff { listed: 3000, expected: Some(4000) },
+            &[Canary, Promote],
+            Reason::FilesCutOff,
+        ),
+        ("never proposed", |s| s.runs.retain(|r| r.kind != Propose), &[Canary, Promote], Reason::BuildMissing),
+        (
+            "built under another policy",
+            |s| s.runs[1].policy_hash = Some("old".to_owned()),
+            &[Canary, Promote],
+            Reason::BuildMissing,
+        ),
+        ("another head was built", |s| s.runs[1].head = sha('d'), &[Canary, Promote], Reason::BuildMissing),
+        ("another project was built", |s| s.runs[1].project = None, &[Canary, Promote], Reason::BuildMissing),
+        ("the build is running", |s| s.runs[1].status = RunStatus::Running, &[Canary, Promote], Reason::BuildRunning),
+        (
+            "the build failed",
+            |s| s.runs[1].status = RunStatus::Completed(Conclusion::Failure),
+            &[Canary, Promote],
+            Reason::BuildFailed,
+        ),
+        (
+            "a later proposal failed",
+            |s| s.runs.insert(0, run(RunKind::Propose, Some(Conclusion::Failure), "x")),
+            &[Canary, Promote],
+            Reason::BuildFailed,
+        ),
+        ("behind the base", |s| s.behind_by = Some(2), &[Promote], Reason::BehindBase),
+        ("base unknown", |s| s.behind_by = None, &[Promote], Reason::BaseUnknown),
+        ("not approved", |s| s.approvals.clear(), &[Promote], Reason::ApprovalsMissing),
+        ("approved by the author", |s| s.approvals[0].login = "Carol".to_owned(), &[Promote], Reason::ApprovalsMissing),
+        ("approved an older head", |s| s.approvals[0].commit = Some(sha('d')), &[Promote], Reason::ApprovalsMissing),
+        ("no canary", |s| s.runs.retain(|r| r.kind != Canary), &[Promote], Reason::CanaryMissing),
+        ("another head's canary", |s| s.runs[0].head = sha('d'), &[Promote], Reason::CanaryMissing),
+        ("the canary is baking", |s| s.runs[0].status = RunStatus::Running, &[Promote], Reason::CanaryRunning),
+        (
+            "the canary failed",
+            |s| s.runs[0].status = RunStatus::Completed(Conclusion::Failure),
+            &[Promote],
+            Reason::CanaryFailed,
+        ),
+        (
+            "the canary was inconclusive",
+            |s| s.runs[0].status = RunStatus::Completed(Conclusion::Inconclusive),
+            &[Promote],
+            Reason::CanaryFailed,
+        ),
+        (
+            "another change holds the canary",
+            |s| s.projects[0].locks.push(lock(Environment::Canary, 8)),
+            &[Canary, Promote, Rollback],
+            Reason::LockHeld,
+        ),
+        (
+            "another change holds production",
+            |s| s.projects[0].locks.push(lock(Environment::Production, 8)),
+            &[Promote, Rollback],
+            Reason::LockHeld,
+        ),
+        (
+            "another run is changing the project",
+            |s| {
+                s.projects[0].active =
+                    Some(ActiveRun { id: RunId(uuid::Uuid::nil()), kind: Canary, number: PrNumber(8) });
+            },
+            &[Canary, Promote, Rollback],
+            Reason::RunActive,
+        ),
+        ("nothing shipped", |s| s.projects[0].production = None, &[Rollback], Reason::NothingToRollBack),
+        ("nothing before it", |s| s.projects[0].rollback_target = None, &[Rollback], Reason::NothingToRollBack),
+        (
+            "another change is live",
+            |s| s.projects[0].production = Some(LiveFact { commit: sha('b'), number: Some(PrNumber(8)) }),
+            &[Rollback],
+            Reason::NotLiveHere,
+        ),
+    ]
+}
+
+fn lock(environment: Environment, owner: i64) -> LockFact {
+    LockFact {
+        environment,
+        owner: PrNumber(owner),
+        by: "dan".to_owned(),
+        reason: String::new(),
+        since: DateTime::UNIX_EPOCH,
+    }
+}
+
+#[test]
+fn each_fact_closes_its_gate_for_the_commands_it_concerns_and_for_no_others() {
+    for (what, disturb, concerned, reason) in disturbances() {
+        let mut disturbed = snapshot();
+        disturb(&mut disturbed);
+        for kind in RunKind::ALL {
+            let closed = closed(kind, &disturbed);
+            assert_eq!(closed.contains(&reason), concerned.contains(&kind), "{what}, {kind}: {closed:?}");
+            let started = matches!(decide(&Command::bare(kind.command()), &disturbed), Decision::Start(_));
+            assert_eq!(started, closed.is_empty(), "{what}, {kind}");
+        }
+    }
+}
+
+#[test]
+fn a_closed_gate_says_what_was_seen_and_what_to_do() {
+    for (what, disturb, concerned, _) in disturbances() {
+        let mut disturbed = snapshot();
+        disturb(&mut disturbed);
+        for gate in concerned.iter().flat_map(|kind| judge(*kind, None, &disturbed)) {
+            assert!(!gate.observed.is_empty(), "{what}: {gate:?}");
+            assert_eq!(gate.way_out.is_empty(), gate.passed(), "{what}: {gate:?}");
+            assert!(!gate.observed.contains('\n') && !gate.way_out.contains('\n'), "{what}: {gate:?}");
+        }
+    }
+}
+
+#[test]
+fn ones_own_lock_is_not_in_the_way() {
+    let mut held = snapshot();
+    held.projects[0].locks = vec![lock(Environment::Canary, 7), lock(Environment::Production, 7)];
+    for kind in RunKind::ALL {
+        assert_eq!(closed(kind, &held), [], "{kind}");
+    }
+}
+
+fn two_projects(files: &[&str]) -> Snapshot {
+    let mut two = snapshot();
+    let text = format!("{POLICY}  api:\n    paths: [/api/]\n    canary: {{hook: API, url: https://c.example}}\n");
+    let policy = Policy::parse(&text).expect("a policy");
+    two.policy = PolicyFact::Valid { policy: Box::new(policy), commit: sha('0') };
+    two.files = FilesFact::Complete(files.iter().map(|path| file(path)).collect());
+    two
+}
+
+#[test]
+fn the_project_is_the_named_one_or_the_only_one_that_the_change_concerns() {
+    let choose = |named: Option<&str>, files: &[&str]| {
+        let two = two_projects(files);
+        let named: Option<ProjectName> = named.map(|n| n.parse().expect("a name"));
+        let policy = two.policy.policy().expect("valid").clone();
+        match choose_project(RunKind::Canary, named.as_ref(), &policy, &two) {
+            Ok(name) => Ok(name.map(|n| n.to_string())),
+            Err(refused) => Err(refused.reason),
+        }
+    };
+    assert_eq!(choose(None, &["web/a"]), Ok(Some("web".to_owned())));
+    assert_eq!(choose(Some("api"), &["web/a"]), Ok(Some("api".to_owned())));
+    assert_eq!(choose(None, &["web/a", "api/b"]), Err(Some(Reason::ProjectAmbiguous)));
+    assert_eq!(choose(None, &["docs/a"]), Err(Some(Reason::ProjectAmbiguous)));
+    assert_eq!(choose(Some("nope"), &["web/a"]), Err(Some(Reason::ProjectUnknown)));
+}
+
+#[test]
+fn a_project_without_the_service_is_told_so() {
+    let two = two_projects(&["api/a"]);
+    assert!(closed(RunKind::Promote, &two).contains(&Reason::NoTarget));
+    assert!(!closed(RunKind::Canary, &two).contains(&Reason::NoTarget));
+}
+
+#[test]
+fn only_an_admin_arms_disarms_and_resumes_and_every_writer_halts() {
+    let given = |name: CommandName, role: Role| {
+        let mut asked = snapshot();
+        asked.actor.role = Some(role);
+        matches!(decide(&Command::bare(name), &asked), Decision::Control(_))
+    };
+    for name in [CommandName::Arm, CommandName::Disarm, CommandName::Resume] {
+        assert!(given(name, Role::Admin) && !given(name, Role::Maintain), "{name}");
+    }
+    for name in [CommandName::Halt, CommandName::Cancel, CommandName::Lock, CommandName::Unlock] {
+        assert!(given(name, Role::Write) && !given(name, Role::Triage), "{name}");
+    }
+}
+
+#[test]
+fn a_halt_needs_no_policy_because_it_must_always_work() {
+    let mut broken = snapshot();
+    broken.policy = PolicyFact::Missing;
+    let reason = "fire".to_owned();
+    let halt = Command { reason: reason.clone(), ..Command::bare(CommandName::Halt) };
+    assert_eq!(decide(&halt, &broken), Decision::Control(Control::Halt { reason }));
+}
