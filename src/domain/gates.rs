@@ -5,11 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::command::{Command, CommandName};
 use super::ids::{CommitSha, Environment, ProjectName};
 use super::markdown::inline_code;
 use super::paths::PathRules;
 use super::policy::{POLICY_PATH, Policy};
 use super::reason::Reason;
+use super::recovery::is_late;
 use super::run::{Conclusion, RunKind, RunStatus};
 use super::snapshot::{FilesFact, HeadBinding, PolicyFact, ProjectFact, RunFact, Snapshot};
 
@@ -19,6 +21,8 @@ use super::snapshot::{FilesFact, HeadBinding, PolicyFact, ProjectFact, RunFact, 
 pub enum Gate {
     /// The person may do this.
     Permission,
+    /// The command arrived soon after it was given. Shown only when it did not.
+    InTime,
     /// The base branch has a policy and it is valid.
     PolicyValid,
     /// The command names, or implies, one project that has what the command needs.
@@ -63,6 +67,7 @@ impl Gate {
             Self::ChangeOpen => "change-open",
             Self::NotForkOrTrusted => "not-fork-or-trusted",
             Self::HeadUnchanged => "head-unchanged",
+            Self::InTime => "in-time",
             Self::ProtectedPaths => "protected-paths",
             Self::BuildPassed => "build-passed",
             Self::UpToDateWithBase => "up-to-date-with-base",
@@ -370,6 +375,32 @@ fn head_unchanged(kind: RunKind, snapshot: &Snapshot) -> GateResult {
             )
         }
     }
+}
+
+/// The gate of a command that comes too late to be carried out; `None` when it does not. The way out is the command
+/// again, ready to be given.
+pub fn too_late(command: &Command, snapshot: &Snapshot) -> Option<GateResult> {
+    if !is_late(command.name, snapshot.given_at, snapshot.read_at) {
+        return None;
+    }
+    let minutes = (snapshot.read_at - snapshot.given_at).num_minutes();
+    let when = format!("given {} and arrived {minutes} minutes later", snapshot.given_at.format("%Y-%m-%d %H:%M UTC"));
+    let project = command.project.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+    let again = format!("/titan {}{project}", command.name);
+    let head = snapshot.change.head.short();
+    let pinned = matches!(command.name, CommandName::Canary | CommandName::Promote);
+    let (observed, way_out) = match &snapshot.binding {
+        _ if !pinned => (when, format!("if you still want it: `{again}`")),
+        HeadBinding::Current => {
+            (format!("{when}, meant for `{head}`"), format!("if you still want it: `{again} @{head}`"))
+        }
+        HeadBinding::Other { meant } => (
+            format!("{when}, meant for {}, the head is `{head}` now", inline_code(meant)),
+            format!("look at the new commits; if you still want it: `{again} @{head}`"),
+        ),
+        HeadBinding::Ambiguous { .. } => (when, format!("look at the head; if you still want it: `{again} @{head}`")),
+    };
+    Some(fail(Gate::InTime, Reason::Late, observed, way_out))
 }
 
 fn protected_paths(policy: &Policy, snapshot: &Snapshot) -> GateResult {

@@ -12,6 +12,7 @@ pub mod plan;
 pub mod policy;
 pub mod progress;
 pub mod reason;
+pub mod recovery;
 pub mod report;
 pub mod run;
 pub mod snapshot;

@@ -148,8 +148,9 @@ pub fn decide(command: &Command, snapshot: &Snapshot) -> Decision {
         CommandName::Help => help(snapshot),
         name => {
             let permission = gates::permission_for(&snapshot.actor.login, snapshot.actor.role, needed);
-            if !permission.passed() {
-                return refuse(name, command.project.clone(), vec![permission]);
+            let late = gates::too_late(command, snapshot);
+            if !permission.passed() || late.is_some() {
+                return refuse(name, command.project.clone(), std::iter::once(permission).chain(late).collect());
             }
             control(command, snapshot)
         }
@@ -157,7 +158,11 @@ pub fn decide(command: &Command, snapshot: &Snapshot) -> Decision {
 }
 
 fn start_or_refuse(kind: RunKind, command: &Command, snapshot: &Snapshot) -> Decision {
-    let gates = gates::judge(kind, command.project.as_ref(), snapshot);
+    let mut gates = gates::judge(kind, command.project.as_ref(), snapshot);
+    // Right after the permission, because it says why nothing happened; the others say what would be in the way now.
+    if let Some(late) = gates::too_late(command, snapshot) {
+        gates.insert(gates.len().min(1), late);
+    }
     let project = snapshot
         .policy
         .policy()

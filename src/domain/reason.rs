@@ -45,6 +45,7 @@ reasons! {
     ForkNotTrusted "fork_not_trusted" "the change comes from a fork";
     HeadMoved "head_moved" "the head commit is not the one the command was given for";
     HeadAmbiguous "head_ambiguous" "a push and the command came too close together";
+    Late "late" "the command reached Titan too long after it was given";
     FilesCutOff "files_cut_off" "GitHub's list of changed files was cut off";
     ProtectedPath "protected_path" "the change touches files that it may not touch";
     BuildMissing "build_missing" "this head has not been proposed";

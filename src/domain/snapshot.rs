@@ -16,6 +16,8 @@ pub struct Snapshot {
     pub actor: ActorFact,
     /// The pull request as GitHub shows it now.
     pub change: ChangeFact,
+    /// When the person asked.
+    pub given_at: DateTime<Utc>,
     /// The head that the person saw when asking.
     pub binding: HeadBinding,
     /// The changed files.

@@ -64,6 +64,11 @@ impl Call {
         Ok(Self { method, path, query: Vec::new(), body: Some(body.into()), accept: ACCEPT_JSON })
     }
 
+    /// A write without a body.
+    pub(super) fn bare(method: Method, path: impl Into<String>) -> Self {
+        Self { method, path: path.into(), query: Vec::new(), body: None, accept: ACCEPT_JSON }
+    }
+
     /// With one more query parameter.
     pub(super) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.query.push((name, value.into()));

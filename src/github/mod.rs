@@ -5,6 +5,7 @@
 //! API version `2022-11-28`.
 
 pub mod auth;
+pub mod deliveries;
 pub mod feedback;
 pub mod git_data;
 pub mod reads;

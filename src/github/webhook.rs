@@ -201,6 +201,18 @@ pub fn trigger(event: &str, payload: &Value) -> Trigger {
     found.unwrap_or_else(|reason| Trigger::Ignored { reason })
 }
 
+/// Whether an event of this name and action may become a trigger that is acted on, as far as these two tell.
+pub fn concerns(event: &str, action: &str) -> bool {
+    match event {
+        "issue_comment" => action == "created",
+        "pull_request" => matches!(action, "labeled" | "closed") || HEAD_ACTIONS.contains(&action),
+        "check_run" => action == "requested_action",
+        "installation" => INSTALLATION_ACTIONS.contains(&action),
+        "installation_repositories" => matches!(action, "added" | "removed"),
+        _ => false,
+    }
+}
+
 /// `owner/name#number` in lower case: triggers with the same key must be handled in the order in which they came.
 pub fn ordering_key(trigger: &Trigger) -> Option<String> {
     let (repo, number) = match trigger {

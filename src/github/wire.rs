@@ -12,6 +12,8 @@ pub(super) struct Id {
 #[derive(Deserialize)]
 pub(super) struct User {
     #[serde(default, deserialize_with = "or_default")]
+    pub(super) id: i64,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) login: String,
     #[serde(default, rename = "type", deserialize_with = "or_default")]
     pub(super) kind: String,

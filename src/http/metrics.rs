@@ -56,6 +56,7 @@ async fn store_figures(store: &Store) -> Result<String, StoreError> {
     let (all, ignored) = store.count_deliveries().await?;
     let deliveries =
         [(vec![("handling", "acted_on")], (all - ignored) as f64), (vec![("handling", "ignored")], ignored as f64)];
+    let recovery = store.count_recovery().await?;
     let commands = store.count_commands().await?;
     let commands: Vec<_> = commands.iter().map(|(word, n)| (vec![("conclusion", word.as_str())], *n as f64)).collect();
     let runs = store.count_runs().await?;
@@ -75,6 +76,21 @@ async fn store_figures(store: &Store) -> Result<String, StoreError> {
     }
     Ok([
         gauge("titan_deliveries", "webhook deliveries that are stored", &deliveries),
+        counter(
+            "titan_deliveries_redelivery_requested_total",
+            "how often GitHub was asked for a missing delivery again",
+            recovery.asked as f64,
+        ),
+        gauge(
+            "titan_deliveries_missing",
+            "deliveries in GitHub's log that have not arrived",
+            &[(vec![], recovery.missing as f64)],
+        ),
+        counter(
+            "titan_commands_recovered_total",
+            "commands that were found by reading comments",
+            recovery.commands as f64,
+        ),
         gauge("titan_commands", "commands by how they ended; pending ones have not", &commands),
         gauge("titan_runs", "runs by kind and by conclusion, or by status until there is one", &runs),
         gauge("titan_jobs", "jobs by kind and status; dead ones wait for a person", &jobs),
@@ -84,6 +100,11 @@ async fn store_figures(store: &Store) -> Result<String, StoreError> {
 }
 
 type Sample<'a> = (Vec<(&'a str, &'a str)>, f64);
+
+/// One counter without labels in the text format. The rows behind it are never tidied away.
+fn counter(name: &str, help: &str, value: f64) -> String {
+    format!("# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}\n")
+}
 
 /// One gauge in the text format (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 fn gauge(name: &str, help: &str, samples: &[Sample<'_>]) -> String {

@@ -1,10 +1,12 @@
-//! The pages: recent runs, one run, one repository. The same truth as the comment and the checks, with live logs.
+//! The pages: recent runs, one run, one repository, deliveries, dead jobs. The same truth as the comment and the checks, with live logs.
 //!
 //! A page shows and links; there is nothing on it that changes anything. It works without the script, which only makes
 //! it live.
 
+mod deliveries;
 mod error;
 mod index;
+mod jobs;
 mod repository;
 mod run;
 mod words;
@@ -20,10 +22,12 @@ use super::assets::{ICON, SCRIPT, STYLE};
 use super::problem::Problem;
 pub(super) use error::{PageError, after_panic, no_such_page};
 
-/// The three pages.
+/// Every page.
 pub fn routes() -> Router<WebState> {
     Router::new()
         .route("/", get(index::show))
+        .route("/deliveries", get(deliveries::show))
+        .route("/jobs", get(jobs::show))
         .route("/runs/{id}", get(run::show))
         .route("/{owner}/{repo}", get(repository::show))
 }

@@ -82,11 +82,15 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         let shown: Option<i64> = sqlx::query_scalar(
-            "UPDATE change SET head = $2 WHERE id = $1
+            // An event that was delivered late tells of a head that others have followed.
+            "UPDATE change SET head = CASE WHEN EXISTS
+                 (SELECT 1 FROM head_ledger WHERE change_id = $1 AND received_at > $3) THEN head ELSE $2 END
+             WHERE id = $1
              RETURNING (SELECT change_id FROM feedback WHERE change_id = $1 AND key = 'comment')",
         )
         .bind(change_id)
         .bind(head.as_str())
+        .bind(at)
         .fetch_one(&mut *tx)
         .await?;
         if shown.is_some() {

@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod listings;
 pub mod pipelines;
 pub mod policies;
+pub mod recovery;
 pub mod runs;
 pub mod steps;
 pub mod tenants;

@@ -48,6 +48,7 @@ pub async fn read(
     let projects = projects(services, repository.id, &policy).await?;
     let snapshot = Snapshot {
         read_at: clock::now(),
+        given_at: given.at,
         actor: ActorFact { login: actor.to_owned(), role },
         binding: bind(command, given, &ledger, &pull.head),
         change: change_fact(&repository.name, pull),

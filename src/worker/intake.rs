@@ -108,7 +108,7 @@ async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Re
                 return Ok(None);
             }
             let given = Given { at: created_at, head: None };
-            let key = format!("comment:{}:{comment_id}", repo.id);
+            let key = comment_key(&repo, comment_id);
             let comment_id = Some(comment_id);
             Ok(Some(Asked { repo, number, actor: author.login, source: "comment", key, comment_id, given, what }))
         }
@@ -127,13 +127,20 @@ async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Re
             }
             let Some((number, project)) = pressed_on(services, &repo, &external_id).await? else { return Ok(None) };
             let Some(name) = button(&identifier) else { return Ok(None) };
-            let given = Given { at: clock::now(), head: Some(head) };
+            // The event does not say when the button was pressed; one that came late was first sent about then.
+            let at = services.store.find_first_attempt(delivery).await?.unwrap_or_else(clock::now);
+            let given = Given { at, head: Some(head) };
             let what = What::Command(Command { project, ..Command::bare(name) });
             let key = format!("button:{delivery}");
             Ok(Some(Asked { repo, number, actor: actor.login, source: "button", key, comment_id: None, given, what }))
         }
         _ => Ok(None),
     }
+}
+
+/// The key of a comment's command, however Titan learned of the comment.
+pub fn comment_key(repo: &RepoFact, comment_id: i64) -> String {
+    format!("comment:{}:{comment_id}", repo.id)
 }
 
 /// Asks GitHub, for an event that does not say it.
@@ -196,6 +203,7 @@ async fn place(
 ) -> Result<Option<(Repository, Change)>, JobError> {
     let Some(installation) = installation(services, repo).await? else { return Ok(None) };
     let repository = services.store.ensure_repository(installation, &repo.name).await?;
+    services.store.put_github_id(repository.id, repo.id).await?;
     let change = services.store.ensure_change(repository.id, number).await?;
     Ok(Some((repository, change)))
 }

@@ -18,6 +18,32 @@ pub struct Pace {
     /// A deploy must be live by then. Render's own limits for build, pre-deploy and start add up to 165 minutes; most
     /// deploys take a few.
     pub deploy_deadline: Duration,
+    /// How often it is looked for what GitHub did not deliver.
+    pub recovery: RecoveryPace,
+}
+
+/// How often it is looked for what was missed.
+#[derive(Debug, Clone, Copy)]
+pub struct RecoveryPace {
+    /// After the start, before the first look.
+    pub first: Duration,
+    /// Between two readings of the App's log of deliveries.
+    pub log_every: Duration,
+    /// Between two readings of the comments of changes that are under way. Short enough for a command to be found before
+    /// it is too late for it.
+    pub comments_every: Duration,
+    /// A comment younger than this may still be delivered.
+    pub comments_grace: Duration,
+}
+
+impl RecoveryPace {
+    /// For the real GitHub.
+    pub const STANDARD: Self = Self {
+        first: Duration::from_secs(3),
+        log_every: Duration::from_secs(180),
+        comments_every: Duration::from_secs(30),
+        comments_grace: Duration::from_secs(30),
+    };
 }
 
 impl Pace {
@@ -29,6 +55,7 @@ impl Pace {
         verify_matches: 3,
         verify_deadline: Duration::from_secs(180),
         deploy_deadline: Duration::from_secs(45 * 60),
+        recovery: RecoveryPace::STANDARD,
     };
 
     /// For the services of the playground and of the tests, which start at once.
@@ -39,6 +66,7 @@ impl Pace {
         verify_matches: 3,
         verify_deadline: Duration::from_secs(10),
         deploy_deadline: Duration::from_secs(30),
+        recovery: RecoveryPace::STANDARD,
     };
 
     /// How long to wait before the next look at something that began `elapsed` ago: a fifth of it, within the bounds.

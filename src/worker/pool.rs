@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use super::{Done, JobError, Services, intake, steps};
+use super::{Done, JobError, Services, intake, reconcile, steps};
 use crate::clock;
 use crate::store::jobs::{Job, JobKind};
 use crate::store::{JOB_CHANNEL, StoreError};
@@ -45,6 +45,7 @@ impl Pool {
         let mut tasks = JoinSet::new();
         tasks.spawn(listen(services.clone(), wake.clone(), stopped.clone()));
         tasks.spawn(reap(services.clone(), wake.clone(), stopped.clone()));
+        tasks.spawn(reconcile::watch(services.clone(), stopped.clone()));
         for _ in 0..SLOTS {
             tasks.spawn(work(services.clone(), wake.clone(), stopped.clone()));
         }

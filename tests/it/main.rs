@@ -25,6 +25,7 @@ mod story_controls;
 mod story_faults;
 mod story_production;
 mod story_propose;
+mod story_recovery;
 mod story_refusals;
 mod story_shutdown;
 mod story_whole_way;

@@ -48,6 +48,7 @@ fn snapshot() -> Snapshot {
     let runs = vec![run(RunKind::Canary, good, &policy.hash), run(RunKind::Propose, good, &policy.hash)];
     Snapshot {
         read_at: DateTime::UNIX_EPOCH,
+        given_at: DateTime::UNIX_EPOCH,
         actor: ActorFact { login: "mona".to_owned(), role: Some(Role::Maintain) },
         change: ChangeFact {
             number: PrNumber(7),
@@ -316,4 +317,31 @@ fn a_halt_needs_no_policy_because_it_must_always_work() {
     let reason = "fire".to_owned();
     let halt = Command { reason: reason.clone(), ..Command::bare(CommandName::Halt) };
     assert_eq!(decide(&halt, &broken), Decision::Control(Control::Halt { reason }));
+}
+
+#[test]
+fn a_command_that_comes_too_late_is_offered_again_and_not_carried_out() {
+    let mut late = snapshot();
+    late.read_at = late.given_at + chrono::TimeDelta::minutes(9);
+    let refused = |command: &Command, snapshot: &Snapshot| match decide(command, snapshot) {
+        Decision::Refuse(refusal) => refusal.gates.into_iter().find(|gate| gate.reason == Some(Reason::Late)),
+        _ => None,
+    };
+    let way_out = |command: &Command| refused(command, &late).expect("too late").way_out;
+    assert!(way_out(&Command::bare(CommandName::Canary)).ends_with("`/titan canary @aaaaaaa`"));
+    let of_web = Command { project: Some(web()), ..Command::bare(CommandName::Promote) };
+    assert!(way_out(&of_web).ends_with("`/titan promote web @aaaaaaa`"));
+    assert!(way_out(&Command::bare(CommandName::Rollback)).ends_with("`/titan rollback`"));
+    late.actor.role = Some(Role::Admin);
+    for name in [CommandName::Arm, CommandName::Resume, CommandName::Cancel, CommandName::Lock, CommandName::Unlock] {
+        assert!(refused(&Command::bare(name), &late).is_some(), "{name}");
+    }
+    for name in [CommandName::Propose, CommandName::Halt, CommandName::Disarm, CommandName::Status, CommandName::Help] {
+        assert!(refused(&Command::bare(name), &late).is_none(), "{name}");
+    }
+    late.binding = HeadBinding::Other { meant: "bbbbbbb".to_owned() };
+    let gate = refused(&Command::bare(CommandName::Canary), &late).expect("too late");
+    assert!(gate.observed.contains("meant for `bbbbbbb`, the head is `aaaaaaa` now"), "{}", gate.observed);
+    late.read_at = late.given_at + chrono::TimeDelta::minutes(2);
+    assert!(refused(&Command::bare(CommandName::Canary), &late).is_none(), "soon enough");
 }

@@ -61,6 +61,8 @@ pub struct CommentFact {
     pub id: i64,
     /// The author; `ghost` for a deleted account.
     pub login: String,
+    /// The author's number; 0 for a deleted account.
+    pub user_id: i64,
     /// Whether a program wrote it.
     pub is_bot: bool,
     /// The App through which it was written, also in a person's name.
@@ -167,10 +169,12 @@ impl PermissionWire {
 
 impl From<CommentWire> for CommentFact {
     fn from(wire: CommentWire) -> Self {
+        let user_id = wire.user.as_ref().map_or(0, |user| user.id);
         let (login, is_bot) = who(wire.user);
         Self {
             id: wire.id,
             login,
+            user_id,
             is_bot,
             app_id: wire.performed_via_github_app.map(|app| app.id),
             body: wire.body,

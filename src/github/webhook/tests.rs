@@ -83,6 +83,45 @@ fn stored(name: &str, payload: &Value) -> String {
 }
 
 #[test]
+fn an_event_concerns_titan_exactly_when_it_becomes_a_trigger() {
+    let actions = [
+        "created",
+        "edited",
+        "deleted",
+        "labeled",
+        "unlabeled",
+        "closed",
+        "opened",
+        "synchronize",
+        "reopened",
+        "ready_for_review",
+        "converted_to_draft",
+        "assigned",
+        "requested_action",
+        "completed",
+        "suspend",
+        "unsuspend",
+        "new_permissions_accepted",
+        "added",
+        "removed",
+        "",
+    ];
+    for action in actions {
+        for (name, payload) in [
+            ("issue_comment", acted(action, comment_event())),
+            ("pull_request", pull_event(action)),
+            ("check_run", acted(action, button_event())),
+            ("installation", installation_event(action)),
+            ("installation_repositories", installation_event(action)),
+            ("push", event(action, json!({}))),
+        ] {
+            let ignored = matches!(trigger(name, &payload), Trigger::Ignored { .. });
+            assert_eq!(concerns(name, action), !ignored, "{name} {action}");
+        }
+    }
+}
+
+#[test]
 fn each_event_becomes_its_trigger() {
     let at = r#""2026-01-02T03:04:05Z""#;
     let alice = r#"{"login":"alice","id":20,"bot":false}"#;

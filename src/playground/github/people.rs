@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use url::Url;
 
 use super::acts::{MergeRequest, NewCheck, NewDeployment, NewPull, NewStatus, Result, SimError};
@@ -247,6 +248,11 @@ impl GitHub {
     /// Changes a comment's text.
     pub fn edit_comment(&self, full_name: &str, id: u64, login: &str, body: &str) -> Result<()> {
         self.act(login, |state| state.edit_comment(full_name, id, login, body))
+    }
+
+    /// Makes a comment look as if it had been written then and never edited; nobody is told.
+    pub fn date_comment(&self, full_name: &str, id: u64, at: DateTime<Utc>) -> Result<()> {
+        self.sim.with(|state| state.date_comment(full_name, id, at))
     }
 
     /// Removes a comment.

@@ -235,6 +235,7 @@ impl Scene {
         let before = RunKind::ALL.into_iter().filter(|k| *k < kind).map(done).collect();
         Snapshot {
             read_at: clock::now(),
+            given_at: clock::now(),
             actor: ActorFact { login: actor.to_owned(), role: Some(role) },
             change: ChangeFact {
                 number: self.change.number,

@@ -1,5 +1,6 @@
 //! Issues, comments, reactions and labels. Keeps GitHub's limits on texts; a pull request's own part is in `pulls`.
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{Result, SimError};
@@ -121,6 +122,13 @@ impl State {
         let number = comment.issue;
         self.issue_mut(full_name, number)?;
         self.emit_comment(full_name, id, "edited", editor, json!({ "changes": { "body": { "from": before } } }))
+    }
+
+    /// Makes a comment look as if it had been written then and never edited; nobody is told.
+    pub fn date_comment(&mut self, full_name: &str, id: u64, at: DateTime<Utc>) -> Result<()> {
+        let comment = self.comment_mut(full_name, id)?;
+        (comment.created_at, comment.updated_at) = (at, at);
+        Ok(())
     }
 
     /// Removes a comment.

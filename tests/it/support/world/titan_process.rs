@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use titan::app::{App, Database, Options};
 use titan::config::{Config, DatabaseConfig};
-use titan::worker::pace::Pace;
 use tokio::process::{Child, Command};
 
 use super::{PATIENCE, World};
@@ -69,7 +68,7 @@ impl World {
     async fn start_here(&self) -> Titan {
         let config = Config::read(&self.settings).expect("the settings are complete");
         let database = Database::open(DatabaseConfig::read(&self.settings)).await.expect("a database");
-        let options = Options { pace: Pace::QUICK, supervisor: PathBuf::from(env!("CARGO_BIN_EXE_titan")) };
+        let options = Options { pace: self.pace, supervisor: PathBuf::from(env!("CARGO_BIN_EXE_titan")) };
         Titan::Here(Box::new(App::start(&config, database, options).await.expect("titan starts")))
     }
 
