@@ -26,6 +26,11 @@ enum Command {
     Serve,
     /// Bring the database schema up to date, then end.
     Migrate,
+    /// Look at the jobs that failed too often and wait for a person.
+    Jobs {
+        #[command(subcommand)]
+        command: JobsCommand,
+    },
     /// Check a policy file, or ask which of its rules hits a path.
     CheckPolicy {
         /// The policy file, e.g. .github/titan.yml.
@@ -42,6 +47,17 @@ enum Command {
         /// The port of the playground's pages; Titan's own pages are on the next free one.
         #[arg(long, default_value_t = 8090)]
         port: u16,
+    },
+}
+
+#[derive(Subcommand)]
+enum JobsCommand {
+    /// List them, newest first: id, kind, key, attempts and the last error.
+    List,
+    /// Queue one again.
+    Retry {
+        /// Its id, as `titan jobs list` shows it.
+        id: i64,
     },
 }
 
@@ -84,6 +100,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
             log_as_json();
             migrate().await
         }
+        Command::Jobs { command } => jobs(&command).await,
         Command::Playground { once, port } => titan::playground::command::run(once, port, supervisor()?).await,
         Command::CheckPolicy { .. } => Ok(()),
     }
@@ -110,6 +127,30 @@ async fn migrate() -> anyhow::Result<()> {
     store.migrate().await.context("cannot bring the database schema up to date")?;
     store.close().await;
     tracing::info!("the database schema is up to date");
+    Ok(())
+}
+
+async fn jobs(command: &JobsCommand) -> anyhow::Result<()> {
+    let database = Database::open(DatabaseConfig::read(&environment())).await?;
+    let store = Store::connect_lazy(database.options.clone());
+    match command {
+        JobsCommand::List => {
+            let dead = store.list_dead_jobs().await.context("cannot read the jobs")?;
+            if dead.is_empty() {
+                println!("no job waits for a person");
+            }
+            for job in dead {
+                let error = job.last_error.unwrap_or_default().replace(char::is_control, " ");
+                println!("{}\t{}\t{}\t{} attempts\t{error}", job.id, job.kind, job.key, job.attempts);
+            }
+        }
+        JobsCommand::Retry { id } => {
+            let queued = store.retry_dead_job(*id).await.context("cannot queue the job")?;
+            anyhow::ensure!(queued, "there is no dead job {id}; `titan jobs list` shows those that there are");
+            println!("job {id} is queued again");
+        }
+    }
+    store.close().await;
     Ok(())
 }
 

@@ -328,4 +328,30 @@ impl Store {
         .fetch_all(&self.pool)
         .await?)
     }
+
+    /// Queues a dead job again, with its attempts begun anew; it comes before later jobs of its key. Gives whether there
+    /// was one of this id.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn retry_dead_job(&self, id: i64) -> Result<bool, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        // A report says only "show the latest": when one is queued, the dead one has nothing to add.
+        let replaced = sqlx::query(
+            "DELETE FROM job WHERE id = $1 AND status = 'dead' AND kind = 'report'
+             AND EXISTS (SELECT 1 FROM job o WHERE o.key = job.key AND o.kind = 'report' AND o.status = 'queued')",
+        )
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+        let queued = sqlx::query(
+            "UPDATE job SET status = 'queued', attempts = 0, run_at = now() WHERE id = $1 AND status = 'dead'",
+        )
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query("SELECT pg_notify($1, 'again')").bind(JOB_CHANNEL).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(replaced.rows_affected() + queued.rows_affected() > 0)
+    }
 }
