@@ -64,6 +64,8 @@ pub struct DeployProgress {
     pub commit: Option<CommitSha>,
     /// What was live before, when it is known.
     pub previous: Option<Previous>,
+    /// Whether Render took the deploy without naming it; it is then looked for and not asked for again.
+    pub queued: bool,
     /// Render's deploy, once it is known.
     pub deploy: Option<DeployId>,
     /// When the service was seen to be live with it.

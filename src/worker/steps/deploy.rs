@@ -33,6 +33,7 @@ pub(super) async fn deploy(context: &StepContext<'_>) -> Result<Outcome, JobErro
         // Taken up again: the call may or may not have been made, so look before making it.
         return match find_earlier(context, &target, &commit, progress.intent_at).await? {
             Some(deploy) => note_deploy(context, progress, deploy).await,
+            None if progress.queued => wait_to_be_listed(context, progress.intent_at),
             None => begin(context, &target, &commit, progress).await,
         };
     }
@@ -96,7 +97,7 @@ async fn begin(
     context: &StepContext<'_>,
     target: &Target,
     commit: &CommitSha,
-    progress: DeployProgress,
+    mut progress: DeployProgress,
 ) -> Result<Outcome, JobError> {
     let started = match start(context, target, commit).await {
         Ok(started) => started,
@@ -109,8 +110,22 @@ async fn begin(
             context.save(&progress).await?;
             Ok(Outcome::done(format!("`{}` handed to the deploy hook", commit.short())))
         }
-        None => wait(context, progress.intent_at),
+        None => {
+            progress.queued = true;
+            context.save(&progress).await?;
+            wait(context, progress.intent_at)
+        }
     }
+}
+
+/// Waits for a deploy that Render took without naming it. It is not asked for again: that would be a second one.
+pub(super) fn wait_to_be_listed(context: &StepContext<'_>, since: Option<DateTime<Utc>>) -> Result<Outcome, JobError> {
+    let limit = context.services.pace.deploy_deadline;
+    if since.is_none_or(|since| clock::now() < since + limit) {
+        return wait(context, since);
+    }
+    let minutes = limit.as_secs().div_ceil(60);
+    Ok(Outcome::failed_live(format!("Render took the deploy, but did not show it within {minutes} min")))
 }
 
 /// Starts a deploy; `None` when it was queued without an id.

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::deploy::{Watched, find_earlier, refused_by_render, service_of, start, watch};
+use super::deploy::{Watched, find_earlier, refused_by_render, service_of, start, wait_to_be_listed, watch};
 use super::{JobError, Outcome, StepContext, deployed};
 use crate::clock;
 use crate::domain::ids::{CommitSha, DeployId, Environment, ServiceId};
@@ -41,11 +41,15 @@ pub(super) async fn restore(context: &StepContext<'_>) -> Result<Outcome, JobErr
         // Taken up again: the call may or may not have been made, so look before making it.
         (None, Some(service)) => match find_begun(context, &target, &service, &to, progress.intent_at).await? {
             Some(deploy) => note(context, progress, deploy).await,
+            None if !progress.how.is_empty() => wait_to_be_listed(context, progress.intent_at),
             None => {
-                let deploy = choose(context).await?.and_then(|(_, _, deploy)| deploy);
+                let chosen = choose(context).await?.filter(|(_, again, _)| *again == to);
+                let deploy = chosen.and_then(|(_, _, deploy)| deploy);
                 begin(context, &target, &to, deploy.as_ref(), progress).await
             }
         },
+        // `how` is committed after the call; without it nobody knows whether the hook was ever reached.
+        (None, None) if progress.how.is_empty() => begin(context, &target, &to, None, progress).await,
         (_, None) => finish(context, &to, progress).await,
     }
 }

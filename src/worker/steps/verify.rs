@@ -37,10 +37,24 @@ pub(super) async fn verify(context: &StepContext<'_>) -> Result<Outcome, JobErro
         return Ok(Outcome::Wait(clock::now() + pace.verify_every));
     }
     let seen = format!("the service never answered steadily as `{}`: {}", commit.short(), progress.last_answer);
-    Ok(match still_the_old_one(context, &observation) {
-        true => Outcome::failed(format!("{seen}; the old version still serves")),
-        false => Outcome::failed_live(seen),
-    })
+    if still_the_old_one(context, &observation) {
+        return Ok(Outcome::failed(format!("{seen}; the old version still serves")));
+    }
+    condemn(context, &commit).await?;
+    Ok(Outcome::failed_live(seen))
+}
+
+/// What replaced the old version is noted as live and bad, so that a rollback leaves it and not the version before it.
+/// After a hook nobody has noted it yet.
+async fn condemn(context: &StepContext<'_>, commit: &CommitSha) -> Result<(), JobError> {
+    if context.run.kind == RunKind::Rollback {
+        return Ok(());
+    }
+    let (project, environment, run) = (context.project_id()?, context.environment()?, Some(context.run.id));
+    let deploy = deployed(context).deploy;
+    let store = &context.services.store;
+    store.put_release(context.lease, project, environment, commit, deploy.as_ref(), run, "bad").await?;
+    Ok(())
 }
 
 /// Whether one look at the service shows the expected commit, healthy; and what it showed, for people.

@@ -230,6 +230,7 @@ fn on_canary() -> DeployProgress {
         commit: Some(head()),
         previous: Some(Previous { commit: sha('c'), deploy: None }),
         deploy: None,
+        queued: false,
         went_live_at: Some(at(1230)),
         service_url: Some("https://web-canary.example/".to_owned()),
     }
