@@ -133,10 +133,10 @@ pub fn judge(kind: RunKind, project: Option<&ProjectName>, snapshot: &Snapshot) 
         gates.extend([protected_paths(policy, snapshot), build_passed(policy, name, snapshot)]);
     }
     if kind == RunKind::Promote {
-        gates.extend([up_to_date(snapshot), approvals(policy, snapshot), canary_passed(name, snapshot)]);
+        gates.extend([up_to_date(snapshot), approvals(policy, snapshot), canary_passed(policy, name, snapshot)]);
     }
     if let Some(environment) = kind.environment() {
-        gates.push(lock_free(environment, snapshot, fact));
+        gates.push(lock_free(kind, environment, snapshot, fact));
     }
     gates.push(no_run_active(kind, snapshot, fact));
     gates
@@ -505,7 +505,8 @@ fn approvals(policy: &Policy, snapshot: &Snapshot) -> GateResult {
         .approvals
         .iter()
         .filter(|a| !a.login.eq_ignore_ascii_case(&snapshot.change.author))
-        .filter(|a| a.commit.as_ref().is_none_or(|c| *c == snapshot.change.head))
+        // GitHub names no commit when the one that was approved is gone, so it is not this head.
+        .filter(|a| a.commit.as_ref() == Some(&snapshot.change.head))
         .collect();
     let have = counted.len();
     match have >= needed {
@@ -519,7 +520,7 @@ fn approvals(policy: &Policy, snapshot: &Snapshot) -> GateResult {
     }
 }
 
-fn canary_passed(project: Option<&ProjectName>, snapshot: &Snapshot) -> GateResult {
+fn canary_passed(policy: &Policy, project: Option<&ProjectName>, snapshot: &Snapshot) -> GateResult {
     let gate = Gate::CanaryPassed;
     let head = &snapshot.change.head;
     let short = head.short();
@@ -530,6 +531,12 @@ fn canary_passed(project: Option<&ProjectName>, snapshot: &Snapshot) -> GateResu
             Reason::CanaryRunning,
             format!("the canary of `{short}` is still being judged"),
             "wait for check `titan/canary`",
+        ),
+        Some(run) if run.succeeded() && run.policy_hash.as_deref() != Some(policy.hash.as_str()) => fail(
+            gate,
+            Reason::CanaryMissing,
+            format!("`{short}` was on the canary under an older policy"),
+            "`/titan canary` again, because the policy has changed since",
         ),
         Some(run) if run.succeeded() => pass(gate, format!("`{short}` passed on the canary")),
         Some(run) => {
@@ -544,13 +551,12 @@ fn canary_passed(project: Option<&ProjectName>, snapshot: &Snapshot) -> GateResu
     }
 }
 
-fn lock_free(environment: Environment, snapshot: &Snapshot, fact: Option<&ProjectFact>) -> GateResult {
+fn lock_free(kind: RunKind, environment: Environment, snapshot: &Snapshot, fact: Option<&ProjectFact>) -> GateResult {
     let gate = Gate::LockFree;
     let Some(fact) = fact else { return pass(gate, "no project to lock") };
-    // Production is reached through the canary, so whoever holds the canary is in front there too.
+    // Production is reached through the canary, so whoever holds the canary is in front there too; a rollback is not.
     let in_the_way = fact.locks.iter().find(|lock| {
-        lock.owner != snapshot.change.number
-            && (lock.environment == environment || environment == Environment::Production)
+        lock.owner != snapshot.change.number && (lock.environment == environment || kind == RunKind::Promote)
     });
     match in_the_way {
         None => pass(gate, format!("`{}` of `{}` is free or held by this pull request", environment, fact.name)),
@@ -636,5 +642,7 @@ fn rollback_target(snapshot: &Snapshot, fact: Option<&ProjectFact>) -> GateResul
     }
 }
 
+#[cfg(test)]
+mod edges;
 #[cfg(test)]
 mod tests;

@@ -74,7 +74,9 @@ impl Plan {
         match self.kind {
             RunKind::Propose => &[],
             RunKind::Canary => &[Environment::Canary],
-            RunKind::Promote | RunKind::Rollback => &[Environment::Canary, Environment::Production],
+            RunKind::Promote => &[Environment::Canary, Environment::Production],
+            // It must not have to wait for a change that is still being tried.
+            RunKind::Rollback => &[Environment::Production],
         }
     }
 }
@@ -201,15 +203,18 @@ fn lock_or_unlock(command: &Command, snapshot: &Snapshot) -> Decision {
     // The gates of a canary that concern the policy and the project are the ones that a lock by hand needs too.
     let relevant = [gates::Gate::PolicyValid, gates::Gate::ProjectKnown];
     let mut judged = gates::judge(RunKind::Canary, command.project.as_ref(), snapshot);
-    let lock_free = judged.iter().find(|g| g.gate == gates::Gate::LockFree).cloned();
+    let find = |gate| judged.iter().find(|judged| judged.gate == gate).cloned();
+    let (lock_free, no_run_active) = (find(gates::Gate::LockFree), find(gates::Gate::NoRunActive));
     judged.retain(|gate| relevant.contains(&gate.gate));
     let project = snapshot
         .policy
         .policy()
         .and_then(|policy| gates::choose_project(RunKind::Canary, command.project.as_ref(), policy, snapshot).ok())
         .flatten();
-    if command.name == CommandName::Lock {
-        judged.extend(lock_free);
+    match command.name {
+        CommandName::Lock => judged.extend(lock_free),
+        // What a run is changing right now is not given to somebody else.
+        _ => judged.extend(no_run_active),
     }
     match project {
         Some(project) if judged.iter().all(GateResult::passed) => Decision::Control(match command.name {

@@ -141,14 +141,14 @@ impl Offers<'_> {
     fn canary_helps(&self, head: &CommitSha) -> bool {
         let has_canary = self.project.is_some_and(|project| project.canary_url.is_some());
         let passed = newest(self.change, RunKind::Canary, self.name, Some(head))
-            .is_some_and(|run| run.conclusion() == Some(Conclusion::Success));
+            .is_some_and(|run| run.conclusion() == Some(Conclusion::Success) && self.under_newest_policy(run));
         has_canary && !passed && !self.is_merged(head)
     }
 
     fn may_ship(&self, head: &CommitSha) -> bool {
         let targets = |project: &ProjectFacts| project.canary_url.is_some() && project.production_url.is_some();
         let passed = newest(self.change, RunKind::Canary, self.name, Some(head))
-            .is_some_and(|run| run.conclusion() == Some(Conclusion::Success));
+            .is_some_and(|run| run.conclusion() == Some(Conclusion::Success) && self.under_newest_policy(run));
         self.project.is_some_and(targets) && passed && !self.is_merged(head)
     }
 
@@ -168,8 +168,7 @@ impl Offers<'_> {
         let Some(fact) = self.project.map(|project| &project.fact) else { return false };
         let in_the_way = |environment: Environment| {
             fact.locks.iter().any(|lock| {
-                lock.owner != self.change.number
-                    && (environment == Environment::Production || lock.environment == environment)
+                lock.owner != self.change.number && (kind == RunKind::Promote || lock.environment == environment)
             })
         };
         let locked = kind.environment().is_some_and(in_the_way);
