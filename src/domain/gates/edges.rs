@@ -44,6 +44,7 @@ fn run(kind: RunKind, conclusion: Conclusion) -> RunFact {
 fn snapshot() -> Snapshot {
     Snapshot {
         read_at: crate::clock::now(),
+        given_at: crate::clock::now(),
         actor: ActorFact { login: "bob".to_owned(), role: Some(Role::Admin) },
         change: ChangeFact {
             number: PrNumber(7),

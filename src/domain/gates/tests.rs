@@ -186,7 +186,7 @@ fn disturbances() -> Vec<(&'static str, Disturb, &'static [RunKind], Reason)> {
         (
             "another change holds the canary",
             |s| s.projects[0].locks.push(lock(Environment::Canary, 8)),
-            &[Canary, Promote, Rollback],
+            &[Canary, Promote],
             Reason::LockHeld,
         ),
         (
