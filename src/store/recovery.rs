@@ -77,6 +77,15 @@ pub struct RecoveryFigures {
 }
 
 #[derive(sqlx::FromRow)]
+struct MissingRow {
+    guid: String,
+    attempt_id: i64,
+    delivered_at: DateTime<Utc>,
+    asked_at: Option<DateTime<Utc>>,
+    times: i32,
+}
+
+#[derive(sqlx::FromRow)]
 struct WatchedRow {
     id: i64,
     number: i64,
@@ -157,18 +166,18 @@ impl Store {
     /// # Errors
     /// When the database says no.
     pub async fn list_missing(&self) -> Result<(Vec<Attempt>, HashMap<String, Asked>), StoreError> {
-        let rows: Vec<(String, i64, DateTime<Utc>, Option<DateTime<Utc>>, i32)> = sqlx::query_as(
+        let rows: Vec<MissingRow> = sqlx::query_as(
             "SELECT guid, attempt_id, delivered_at, asked_at, times FROM redelivery r
              WHERE delivered_at > now() - interval '3 days' AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.id = r.guid)",
         )
         .fetch_all(&self.pool)
         .await?;
         let (mut missing, mut asked) = (Vec::new(), HashMap::new());
-        for (guid, id, delivered_at, asked_at, times) in rows {
-            if let Some(at) = asked_at {
-                asked.insert(guid.clone(), Asked { at, times: times.unsigned_abs() });
+        for row in rows {
+            if let Some(at) = row.asked_at {
+                asked.insert(row.guid.clone(), Asked { at, times: row.times.unsigned_abs() });
             }
-            missing.push(Attempt { id, guid, delivered_at });
+            missing.push(Attempt { id: row.attempt_id, guid: row.guid, delivered_at: row.delivered_at });
         }
         Ok((missing, asked))
     }

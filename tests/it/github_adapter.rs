@@ -573,3 +573,36 @@ async fn reads_forgive_what_is_missing() {
     let comparison = repo.compare("main", HEAD).await.unwrap();
     assert_eq!((comparison.ahead_by, comparison.behind_by, comparison.merge_base), (2, 1, sha(OTHER)));
 }
+
+#[tokio::test]
+async fn the_log_of_deliveries_is_read_page_by_page_and_may_be_absent() {
+    let stage = Stage::new().await;
+    assert_eq!(stage.github.list_deliveries(None).await.unwrap(), None, "404: this GitHub has none");
+    stage.says("GET", "/app/hook/deliveries", 403, json!({"message": "Not here"}));
+    assert_eq!(stage.github.list_deliveries(None).await.unwrap(), None);
+    let attempt =
+        |id: i64| json!({"id": id, "guid": format!("g{id}"), "delivered_at": "2026-01-02T03:04:05Z", "event": "push"});
+    stage.on("GET", "/app/hook/deliveries", move |seen| {
+        assert_eq!(seen.query("per_page"), Some("100"));
+        match seen.query("cursor") {
+            None => {
+                let next = "<https://ghe.example.com/app/hook/deliveries?per_page=100&cursor=v1_9>; rel=\"next\"";
+                ([("link", next)], reply(200, &json!([attempt(20_000_000_000_009)]))).into_response()
+            }
+            Some(cursor) => {
+                assert_eq!(cursor, "v1_9");
+                reply(200, &json!([attempt(8)]))
+            }
+        }
+    });
+    let first = stage.github.list_deliveries(None).await.unwrap().expect("a log");
+    assert_eq!((first.attempts[0].id, first.attempts[0].action.as_deref()), (20_000_000_000_009, None));
+    let last = stage.github.list_deliveries(first.next.as_deref()).await.unwrap().expect("a log");
+    assert_eq!((last.attempts[0].guid.as_str(), last.next), ("g8", None));
+    stage.says("GET", "/app/hook/deliveries", 500, json!({}));
+    assert!(matches!(stage.github.list_deliveries(None).await, Err(GitHubError::Transient(_))), "away is not absent");
+
+    stage.says("POST", "/app/hook/deliveries/8/attempts", 202, json!({}));
+    stage.github.redeliver(8).await.unwrap();
+    assert!(matches!(stage.github.redeliver(9).await, Err(GitHubError::NotFound(_))));
+}

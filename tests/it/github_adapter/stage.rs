@@ -144,7 +144,10 @@ async fn answer(State(script): State<Script>, request: Request) -> Response {
     let header = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let bearer = header("authorization").strip_prefix("Bearer ").unwrap_or_default().to_owned();
     let path = parts.uri.path().strip_prefix(script.prefix).unwrap_or_default();
-    let of_the_app = path == "/app" || path.ends_with("/installation") || path.ends_with("/access_tokens");
+    let of_the_app = path == "/app"
+        || path.starts_with("/app/hook/")
+        || path.ends_with("/installation")
+        || path.ends_with("/access_tokens");
     let allowed = if of_the_app { jwt_is_good(&script, &bearer) } else { bearer.starts_with(TOKEN) };
     if !allowed {
         return reply(401, &json!({"message": "Bad credentials"}));
