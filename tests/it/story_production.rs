@@ -37,7 +37,7 @@ async fn a_production_that_turns_bad_is_rolled_back_once_and_a_revert_is_offered
     assert_eq!(world.live(PRODUCTION).await, good);
     assert_eq!(world.render.log().matching("POST", "/v1/services/*/rollback").len(), 1);
     assert!(world.status_comment(pr).to_lowercase().contains("rolled back"), "{}", world.status_comment(pr));
-    assert_eq!(world.conclusion(pr, "titan/production"), "success", "the rollback is the newest word");
+    assert_eq!(world.conclusion(pr, "titan/production"), "failure", "production does not run this head");
 
     let pulls = world.github.pulls(REPO);
     assert_eq!(pulls.len(), 2, "one revert pull request");

@@ -45,6 +45,11 @@ pub(super) fn service_check(run: &RunFacts, change: &ChangeFacts, name: CheckNam
         RunStatus::Queued => CheckState::Queued,
         RunStatus::Running | RunStatus::Undoing => CheckState::InProgress,
         RunStatus::Completed(conclusion) => CheckState::Completed(match conclusion {
+            // The check stands at the head that production does not run any more, so a rollback that went well is not green.
+            Conclusion::Success if run.kind == RunKind::Rollback => match run.cause {
+                Some(_) => CheckConclusion::Failure,
+                None => CheckConclusion::Cancelled,
+            },
             Conclusion::Success => CheckConclusion::Success,
             Conclusion::Failure => CheckConclusion::Failure,
             // `neutral` would let a required check pass without anybody having looked.
