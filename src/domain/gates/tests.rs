@@ -21,11 +21,11 @@ projects:
     production: {render: srv-b, url: https://b.example, identity: {header: x-commit}}
 ";
 
-fn sha(digit: char) -> CommitSha {
+pub(super) fn sha(digit: char) -> CommitSha {
     digit.to_string().repeat(40).parse().expect("a commit id")
 }
 
-fn web() -> ProjectName {
+pub(super) fn web() -> ProjectName {
     "web".parse().expect("a name")
 }
 
@@ -42,7 +42,7 @@ fn run(kind: RunKind, conclusion: Option<Conclusion>, policy_hash: &str) -> RunF
 
 /// A change at which everything is in order: it was built, passed on the canary, is approved, and production has an
 /// earlier good version.
-fn snapshot() -> Snapshot {
+pub(super) fn snapshot() -> Snapshot {
     let policy = Policy::parse(POLICY).expect("a policy");
     let good = Some(Conclusion::Success);
     let runs = vec![run(RunKind::Canary, good, &policy.hash), run(RunKind::Propose, good, &policy.hash)];
@@ -83,7 +83,7 @@ fn file(path: &str) -> ChangedFile {
 }
 
 /// The reasons of the gates that are closed.
-fn closed(kind: RunKind, snapshot: &Snapshot) -> Vec<Reason> {
+pub(super) fn closed(kind: RunKind, snapshot: &Snapshot) -> Vec<Reason> {
     judge(kind, None, snapshot).into_iter().filter_map(|gate| gate.reason).collect()
 }
 
@@ -215,7 +215,7 @@ fn disturbances() -> Vec<(&'static str, Disturb, &'static [RunKind], Reason)> {
     ]
 }
 
-fn lock(environment: Environment, owner: i64) -> LockFact {
+pub(super) fn lock(environment: Environment, owner: i64) -> LockFact {
     LockFact {
         environment,
         owner: PrNumber(owner),

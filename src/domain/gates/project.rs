@@ -1,0 +1,66 @@
+//! Which project a command is for.
+
+use super::{Gate, GateResult, fail};
+use crate::domain::ids::ProjectName;
+use crate::domain::markdown::inline_code;
+use crate::domain::policy::{POLICY_PATH, Policy, Project};
+use crate::domain::reason::Reason;
+use crate::domain::run::RunKind;
+use crate::domain::snapshot::{FilesFact, Snapshot};
+
+/// The project that a command is for: the named one, else the only one, else the only one that the change concerns.
+/// `Ok(None)` only for a policy without projects, where `propose` still checks paths and builds.
+pub fn choose_project(
+    kind: RunKind,
+    named: Option<&ProjectName>,
+    policy: &Policy,
+    snapshot: &Snapshot,
+) -> Result<Option<ProjectName>, Box<GateResult>> {
+    let names: Vec<&ProjectName> = policy.projects.keys().collect();
+    if let Some(name) = named {
+        if policy.projects.contains_key(name) {
+            return Ok(Some(name.clone()));
+        }
+        let known = names.iter().map(|n| inline_code(n.as_str())).collect::<Vec<_>>().join(", ");
+        let way_out = match names.is_empty() {
+            true => format!("add it under `projects` in `{POLICY_PATH}` on the base branch"),
+            false => format!("use one of {known}"),
+        };
+        let observed = format!("no project {} in the policy", inline_code(name.as_str()));
+        return Err(Box::new(fail(Gate::ProjectKnown, Reason::ProjectUnknown, observed, way_out)));
+    }
+    match names.as_slice() {
+        [] if kind == RunKind::Propose => Ok(None),
+        [] => Err(Box::new(fail(
+            Gate::ProjectKnown,
+            Reason::ProjectUnknown,
+            "the policy has no projects",
+            format!("add one under `projects` in `{POLICY_PATH}` on the base branch"),
+        ))),
+        [only] => Ok(Some((*only).clone())),
+        _ => {
+            let concerned = concerned_projects(policy, snapshot);
+            match concerned.as_slice() {
+                [only] => Ok(Some((*only).clone())),
+                several => {
+                    let among = if several.is_empty() { names } else { several.to_vec() };
+                    let commands: Vec<String> = among.iter().map(|n| format!("`/titan {kind} {n}`")).collect();
+                    Err(Box::new(fail(
+                        Gate::ProjectKnown,
+                        Reason::ProjectAmbiguous,
+                        format!("this change could be meant for {} projects", among.len()),
+                        format!("say which: {}", commands.join(" or ")),
+                    )))
+                }
+            }
+        }
+    }
+}
+
+fn concerned_projects<'p>(policy: &'p Policy, snapshot: &Snapshot) -> Vec<&'p ProjectName> {
+    let FilesFact::Complete(files) = &snapshot.files else { return Vec::new() };
+    let concerned = |(name, project): (&'p ProjectName, &Project)| {
+        crate::domain::paths::concerns(&project.paths, files).then_some(name)
+    };
+    policy.projects.iter().filter_map(concerned).collect()
+}
