@@ -101,8 +101,28 @@ impl Store {
             .await?)
     }
 
+    /// The command of this key with its change, as long as it is not concluded.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn find_open_command(&self, key: &str) -> Result<Option<(i64, CommandRow)>, StoreError> {
+        let change: Option<i64> =
+            sqlx::query_scalar("SELECT change_id FROM command WHERE key = $1 AND conclusion IS NULL")
+                .bind(storable(key))
+                .fetch_optional(&self.pool)
+                .await?;
+        let Some(change) = change else { return Ok(None) };
+        let command = sqlx::query_as(
+            "SELECT id, actor, text, comment_id, conclusion, reason, received_at FROM command WHERE key = $1",
+        )
+        .bind(storable(key))
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Some((change, command)))
+    }
+
     /// Concludes a command that starts no run: carries its state change out, stores the answer, ends the intake job
-    /// and queues the report. `conclusion` is `done`, `answered` or `misunderstood`. Gives how many runs were asked to
+    /// and queues the report. `conclusion` is `done`, `answered`, `misunderstood`, or `refused` when no gate was asked. Gives how many runs were asked to
     /// stop.
     ///
     /// # Errors
@@ -154,7 +174,7 @@ impl Store {
             .bind(head.as_str())
             .bind(&actor)
             .bind(reason.map_or("", Reason::code))
-            .bind(sqlx::types::Json(&refusal.gates))
+            .bind(super::storable_json(&refusal.gates)?)
             .execute(&mut *tx)
             .await?;
             super::events::append(&mut tx, id, "refused", &serde_json::json!({ "reason": reason })).await?;

@@ -25,7 +25,7 @@ pub(super) async fn append(conn: &mut PgConnection, run: RunId, kind: &str, data
     sqlx::query("INSERT INTO run_event (run_id, kind, data) VALUES ($1, $2, $3)")
         .bind(run.0)
         .bind(kind)
-        .bind(data)
+        .bind(super::storable_json(data)?)
         .execute(&mut *conn)
         .await?;
     sqlx::query("SELECT pg_notify($1, $2)").bind(EVENT_CHANNEL).bind(run.to_string()).execute(conn).await?;

@@ -95,11 +95,13 @@ pub struct DeadJob {
     pub last_error: Option<String>,
 }
 
-/// Queues a job inside the caller's transaction. A report that is queued already is enough.
+/// Queues a job inside the caller's transaction. A report that is queued already is enough; one that is to be tried again
+/// keeps its time, because that may be when GitHub takes calls again.
 pub(super) async fn enqueue(conn: &mut PgConnection, job: &NewJob) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO job (kind, key, payload, run_at) VALUES ($1, $2, $3, COALESCE($4, now()))
-         ON CONFLICT (key) WHERE kind = 'report' AND status = 'queued' DO UPDATE SET run_at = LEAST(job.run_at, EXCLUDED.run_at)",
+         ON CONFLICT (key) WHERE kind = 'report' AND status = 'queued' DO UPDATE
+         SET run_at = CASE WHEN job.attempts > 0 THEN job.run_at ELSE LEAST(job.run_at, EXCLUDED.run_at) END",
     )
     .bind(job.kind.as_str())
     .bind(&job.key)

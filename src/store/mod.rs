@@ -157,6 +157,21 @@ pub(crate) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
+/// The same for every text in a value that is stored as JSONB, which cannot hold NUL either.
+fn storable_json(value: &(impl serde::Serialize + ?Sized)) -> Result<serde_json::Value, StoreError> {
+    fn clean(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::String(text) if text.contains('\0') => *text = storable(text),
+            serde_json::Value::Array(items) => items.iter_mut().for_each(clean),
+            serde_json::Value::Object(fields) => fields.values_mut().for_each(clean),
+            _ => {}
+        }
+    }
+    let mut value = serde_json::to_value(value).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+    clean(&mut value);
+    Ok(value)
+}
+
 /// Reads a word of a closed set.
 pub(crate) fn word<T: std::str::FromStr>(text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt(format!("unknown word {text:?}")))

@@ -165,7 +165,7 @@ pub(super) async fn insert(
     .bind(actor)
     .bind(plan.policy_hash())
     .bind(plan.policy_commit().map(CommitSha::as_str))
-    .bind(Json(plan.gates()))
+    .bind(super::storable_json(plan.gates())?)
     .execute(&mut *conn)
     .await?;
     for (position, name) in plan.steps().iter().enumerate() {

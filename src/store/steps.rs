@@ -120,7 +120,7 @@ impl Store {
         detail: Option<&str>,
         change_id: i64,
     ) -> Result<(), StoreError> {
-        let progress = serde_json::to_value(progress).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        let progress = super::storable_json(progress)?;
         let mut tx = self.pool.begin().await?;
         jobs::hold(&mut tx, lease).await?;
         sqlx::query("UPDATE step SET progress = $3, detail = COALESCE($4, detail) WHERE run_id = $1 AND position = $2")

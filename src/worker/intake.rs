@@ -93,6 +93,7 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
 
 /// What a trigger asks for; `None`: nothing, and nobody gets an answer.
 async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Result<Option<Asked>, JobError> {
+    let Some(key) = command_key(delivery, &trigger) else { return Ok(None) };
     match trigger {
         Trigger::Comment { repo, number, comment_id, author, marked, via_app, body, created_at } => {
             let what = match parse(&body) {
@@ -108,7 +109,6 @@ async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Re
                 return Ok(None);
             }
             let given = Given { at: created_at, head: None };
-            let key = comment_key(&repo, comment_id);
             let comment_id = Some(comment_id);
             Ok(Some(Asked { repo, number, actor: author.login, source: "comment", key, comment_id, given, what }))
         }
@@ -118,7 +118,6 @@ async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Re
             }
             let given = Given { at, head: Some(head) };
             let what = What::Command(Command::bare(CommandName::Propose));
-            let key = format!("label:{delivery}");
             Ok(Some(Asked { repo, number, actor: actor.login, source: "label", key, comment_id: None, given, what }))
         }
         Trigger::CheckAction { repo, external_id, head, identifier, actor, app_id, .. } => {
@@ -131,11 +130,35 @@ async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Re
             let at = services.store.find_first_attempt(delivery).await?.unwrap_or_else(clock::now);
             let given = Given { at, head: Some(head) };
             let what = What::Command(Command { project, ..Command::bare(name) });
-            let key = format!("button:{delivery}");
             Ok(Some(Asked { repo, number, actor: actor.login, source: "button", key, comment_id: None, given, what }))
         }
         _ => Ok(None),
     }
+}
+
+/// Under which key a trigger's command is known; `None` for a trigger that can hold none.
+fn command_key(delivery: &str, trigger: &Trigger) -> Option<String> {
+    match trigger {
+        Trigger::Comment { repo, comment_id, .. } => Some(comment_key(repo, *comment_id)),
+        Trigger::Labeled { .. } => Some(format!("label:{delivery}")),
+        Trigger::CheckAction { .. } => Some(format!("button:{delivery}")),
+        _ => None,
+    }
+}
+
+/// Answers a command that could not be decided about, after all tries, so that nobody waits for nothing. Gives whether
+/// there was one to be answered; then the job has ended.
+///
+/// # Errors
+/// [`JobError`] when not even that can be committed.
+pub async fn abandon(services: &Services, job: &Job, why: &str) -> Result<bool, JobError> {
+    let Ok(payload) = serde_json::from_str::<IntakePayload>(&job.payload) else { return Ok(false) };
+    let Some(key) = command_key(&payload.delivery, &payload.trigger) else { return Ok(false) };
+    let Some((change_id, command)) = services.store.find_open_command(&key).await? else { return Ok(false) };
+    let text = answer::gave_up(&command.actor, &command.text, why);
+    let none = StateChange::None;
+    services.store.conclude_command(job.lease, change_id, command.id, "refused", &text, &none).await?;
+    Ok(true)
 }
 
 /// The key of a comment's command, however Titan learned of the comment.

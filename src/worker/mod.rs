@@ -73,6 +73,9 @@ pub enum JobError {
         /// What went wrong.
         why: String,
     },
+    /// The other side says no. That may be because it does not know something yet, so it is worth a few tries.
+    #[error("{0}")]
+    Refused(String),
     /// It will not work however often it is tried.
     #[error("{0}")]
     Never(String),
@@ -90,11 +93,12 @@ impl From<StoreError> for JobError {
 
 impl From<GitHubError> for JobError {
     fn from(error: GitHubError) -> Self {
-        let at = match &error {
-            GitHubError::RateLimited { retry_at } => Some(*retry_at),
-            _ => None,
-        };
-        Self::Later { at, why: error.to_string() }
+        let why = error.to_string();
+        match error {
+            GitHubError::RateLimited { retry_at } => Self::Later { at: Some(retry_at), why },
+            GitHubError::Transient(_) => Self::Later { at: None, why },
+            _ => Self::Refused(why),
+        }
     }
 }
 

@@ -26,6 +26,8 @@ const POLL: Duration = Duration::from_secs(2);
 const SLOTS: usize = 12;
 /// After so many failures in a row a job stops being tried; with the delays of [`backoff`] this takes about 20 minutes.
 const MAX_ATTEMPTS: i32 = 25;
+/// A command that GitHub does not let Titan decide about is tried so often, half a minute: a person waits for an answer.
+const MAX_REFUSED_ATTEMPTS: i32 = 6;
 /// A job that panics or cannot be read is tried only so often.
 const MAX_BROKEN_ATTEMPTS: i32 = 3;
 /// A worker that shuts down waits so long for its jobs before it gives them back.
@@ -153,6 +155,11 @@ async fn carry_out(services: &Services, job: Job, mut stopped: watch::Receiver<b
         repo = tracing::field::Empty,
         project = tracing::field::Empty,
     );
+    if job.attempts > MAX_ATTEMPTS && job.kind != JobKind::Report {
+        // It never came back with an error either: each time it took its worker with it.
+        let why = "the worker ended in the middle of it, again and again".to_owned();
+        return record(services, &job, Some(Err(JobError::Never(why)))).instrument(span).await;
+    }
     let outcome = async {
         let body = AssertUnwindSafe(execute(services, &job)).catch_unwind();
         let drained = async {
@@ -218,7 +225,13 @@ async fn record(services: &Services, job: &Job, outcome: Option<Result<Done, Job
             tracing::warn!("lost the lease; another worker goes on");
             Ok(())
         }
-        Some(Err(JobError::Later { at, why })) if job.attempts < MAX_ATTEMPTS => {
+        Some(Err(JobError::Refused(why))) if job.attempts < refused_attempts(job.kind) => {
+            let why = services.redactor.clean(&why);
+            tracing::warn!(%why, "was refused; will try again");
+            store.retry_job(job.lease, clock::now() + backoff(job.attempts), &why).await
+        }
+        // What people see must become right in the end, however long GitHub is away.
+        Some(Err(JobError::Later { at, why })) if job.attempts < MAX_ATTEMPTS || job.kind == JobKind::Report => {
             let why = services.redactor.clean(&why);
             tracing::warn!(%why, "will try again");
             let again = clock::now() + backoff(job.attempts);
@@ -229,7 +242,9 @@ async fn record(services: &Services, job: &Job, outcome: Option<Result<Done, Job
             tracing::error!(%why, "the job is broken; will try again");
             store.retry_job(job.lease, clock::now() + backoff(job.attempts), &why).await
         }
-        Some(Err(JobError::Later { why, .. } | JobError::Never(why))) => give_up(services, job, &why).await,
+        Some(Err(JobError::Later { why, .. } | JobError::Refused(why) | JobError::Never(why))) => {
+            give_up(services, job, &why).await
+        }
     };
     match result {
         Ok(()) | Err(StoreError::LeaseLost(_)) => {}
@@ -238,11 +253,20 @@ async fn record(services: &Services, job: &Job, outcome: Option<Result<Done, Job
     }
 }
 
-/// A step that cannot be carried out ends its run, so that no lock is left behind; other jobs wait for a person.
+fn refused_attempts(kind: JobKind) -> i32 {
+    if kind == JobKind::Intake { MAX_REFUSED_ATTEMPTS } else { MAX_ATTEMPTS }
+}
+
+/// A step that cannot be carried out ends its run, a command gets an answer; other jobs wait for a person.
 async fn give_up(services: &Services, job: &Job, why: &str) -> Result<(), StoreError> {
     let why = services.redactor.clean(why);
     tracing::error!(%why, "gives up");
-    if job.kind == JobKind::Step && steps::abandon(services, job, &why).await.is_ok() {
+    let ended = match job.kind {
+        JobKind::Step => steps::abandon(services, job, &why).await.is_ok(),
+        JobKind::Intake => intake::abandon(services, job, &why).await.unwrap_or(false),
+        JobKind::Report => false,
+    };
+    if ended {
         return Ok(());
     }
     services.store.bury_job(job.lease, &why).await

@@ -19,6 +19,7 @@ mod render;
 mod render_sim;
 mod report;
 mod sandbox;
+mod store;
 mod story_buttons;
 mod story_canary;
 mod story_comments;

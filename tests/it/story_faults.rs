@@ -150,3 +150,19 @@ async fn events_that_overtake_each_other_change_nothing() {
     assert_eq!(world.live(CANARY).await, world.head(pr));
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_github_gives_no_facts_for_gets_an_answer() {
+    let world = world().armed().start().await;
+    let pr = world.pull_request(GOOD);
+    let body = r#"{"message": "Not Found", "documentation_url": "https://docs.github.com/rest", "status": "404"}"#;
+    let gone = FaultKind::Before(404, body.to_owned(), Vec::new());
+    world.github.faults().inject(Fault { times: 6, ..Fault::once("GET", "/repos/*/*/pulls/*", gone) });
+    let asked = world.say(pr, "carol", "/titan propose").await;
+    assert_eq!(world.reactions(asked), ["eyes", "confused"]);
+    assert!(world.status_comment(pr).contains("could not be decided"), "{}", world.status_comment(pr));
+    assert_eq!(world.runs(pr).await, Vec::<String>::new());
+    world.say(pr, "carol", "/titan propose").await;
+    assert_eq!(world.runs(pr).await, ["propose success"], "the next one is not held up by it");
+    world.end().await;
+}

@@ -155,6 +155,17 @@ pub fn hint(actor: &str, hint: &Hint) -> String {
     )
 }
 
+/// A command that Titan could not decide about, after some tries. `why` is what was answered outside; foreign.
+pub fn gave_up(actor: &str, command: &str, why: &str) -> String {
+    format!(
+        "⛔ **Not carried out**, {}: {} could not be decided, because a fact that it needs could not be read: {}. Nothing was \
+         changed. Comment it again in a while; if it happens again, show this to whoever looks after Titan.",
+        code(actor),
+        code(command),
+        cell(&crate::domain::markdown::escape(why))
+    )
+}
+
 /// What a change of Titan's own state means from now on. `under_way` is how many runs of this change had not ended;
 /// only `cancel` says it.
 pub fn control(actor: &str, control: &Control, under_way: usize) -> String {

@@ -1,0 +1,42 @@
+//! What the store must bear from outside, and what the queue must not forget.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use titan::clock;
+use titan::domain::run::{RunKind, StepName};
+use titan::store::Store;
+use titan::store::jobs::{JobKind, NewJob};
+
+use crate::support::database::TestDb;
+use crate::support::scene::Scene;
+
+#[tokio::test]
+async fn nul_in_what_a_service_or_a_build_said_can_be_kept() {
+    let db = TestDb::new().await;
+    let store = Store::connect_lazy(db.options());
+    let scene = Scene::new(&store, "acme/shop", 7).await;
+    let active = scene.start(RunKind::Propose, "carol").await;
+    scene.begin(&active, StepName::Diff).await;
+    let said = serde_json::json!({ "last_answer": "it says `a\0b`", "deep": [{ "er": "\0" }] });
+    scene.remember(&active, StepName::Diff, &said, "it says `a\0b`").await;
+    let steps = store.list_steps(active.run.id).await.expect("the store answers");
+    assert_eq!(steps[0].progress["last_answer"], "it says `a\u{fffd}b`");
+    assert_eq!(steps[0].progress["deep"][0]["er"], "\u{fffd}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_report_that_waits_for_github_is_not_hurried_by_the_next_one() {
+    let db = TestDb::new().await;
+    let store = Store::connect_lazy(db.options());
+    store.enqueue(&NewJob::report(7)).await.expect("the store answers");
+    let job = store.claim_job(Duration::from_secs(60)).await.expect("the store answers").expect("a job");
+    assert_eq!(job.kind, JobKind::Report);
+    let limited_until = clock::now() + TimeDelta::hours(1);
+    store.retry_job(job.lease, limited_until, "rate limited").await.expect("the lease holds");
+    store.enqueue(&NewJob::report(7)).await.expect("the store answers");
+    let again = store.claim_job(Duration::from_secs(60)).await.expect("the store answers");
+    assert!(again.is_none(), "GitHub asked to be left alone: {again:?}");
+    store.close().await;
+}
