@@ -301,7 +301,8 @@ async fn a_project_shows_its_pipeline() {
         panic!("two environments")
     };
     assert_eq!((&canary["environment"], &canary["release"]), (&json!("canary"), &Value::Null));
-    assert_eq!(canary["lock"]["pull_request"], 7);
+    assert_eq!(canary["lock"], Value::Null, "a rollback leaves the canary to the change that tries it");
+    assert_eq!(production["lock"]["pull_request"], 7);
     assert_eq!(production["release"]["commit"], json!(scene.head));
     assert_eq!(production["release"]["brought_by"]["pull_request"], 7);
     assert_eq!(production["url"], "https://web.example.com/");

@@ -73,6 +73,11 @@ impl World {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    /// For the operations that take no body.
+    async fn ask(&self, path: &str) -> StatusCode {
+        self.call(Method::POST, path, None).await.0
+    }
+
     /// Deploys a commit, waits for its end, and gives it as the API shows it.
     async fn deploy(&self, commit: &str) -> Value {
         let (status, created) = self.post("/services/srv-shop/deploys", json!({"commitId": commit})).await;
@@ -272,10 +277,10 @@ async fn a_deploy_in_progress_can_be_cancelled_once() {
     world.render.set_pace(Duration::from_secs(60));
     let (_, created) = world.post("/services/srv-shop/deploys", json!({})).await;
     let path = format!("/services/srv-shop/deploys/{}/cancel", created["id"].as_str().unwrap());
-    let (status, canceled) = world.post(&path, json!({})).await;
+    let (status, canceled) = world.call(Method::POST, &path, None).await;
     assert_eq!((status, &canceled["status"]), (StatusCode::OK, &json!("canceled")));
-    assert_eq!(world.post(&path, json!({})).await.0, StatusCode::BAD_REQUEST);
-    assert_eq!(world.post("/services/srv-shop/deploys/dep-0/cancel", json!({})).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(world.ask(&path).await, StatusCode::BAD_REQUEST);
+    assert_eq!(world.ask("/services/srv-shop/deploys/dep-0/cancel").await, StatusCode::NOT_FOUND);
     assert_eq!(world.render.live_commit(SERVICE).as_deref(), Some(world.first.as_str()));
     world.assert_documented();
 }
@@ -410,11 +415,11 @@ async fn settings_are_read_and_changed() {
 #[tokio::test]
 async fn a_suspended_service_neither_answers_nor_deploys() {
     let world = World::new().await;
-    assert_eq!(world.post("/services/srv-shop/suspend", json!({})).await.0, StatusCode::ACCEPTED);
+    assert_eq!(world.ask("/services/srv-shop/suspend").await, StatusCode::ACCEPTED);
     assert_eq!(world.ask_service("/health").await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(world.post("/services/srv-shop/deploys", json!({})).await.0, StatusCode::CONFLICT);
     assert_eq!(world.http.get(world.render.hook_url(SERVICE).unwrap()).send().await.unwrap().status(), 409);
-    assert_eq!(world.post("/services/srv-shop/resume", json!({})).await.0, StatusCode::ACCEPTED);
+    assert_eq!(world.ask("/services/srv-shop/resume").await, StatusCode::ACCEPTED);
     assert!(world.render.settled(SERVICE, PATIENCE).await);
     assert_eq!(world.ask_service("/health").await.0, StatusCode::OK);
     world.assert_documented();
