@@ -76,7 +76,8 @@ pub const FAILURES_IN_A_ROW: usize = 5;
 pub const STRANGERS_IN_A_ROW: usize = 3;
 /// Below this share of healthy samples a bake has failed.
 pub const HEALTHY_PERCENT: f64 = 95.0;
-/// With fewer samples than this share of the expected ones nothing can be said.
+/// With fewer samples than this share of the expected ones nothing can be said, nor when fewer of them than this share
+/// came from the expected commit.
 const ENOUGH_PERCENT: f64 = 50.0;
 
 /// How long to wait between two probes: 2 s, closer together for short bakes so that there is something to judge.
@@ -116,6 +117,11 @@ pub fn judge(samples: &[BakeSample], expected: usize) -> Judgement {
     if healthy < HEALTHY_PERCENT {
         let why = format!("{} of {count} probes failed, {HEALTHY_PERCENT} % must be healthy", figures.failed);
         return Judgement { verdict: Verdict::Fail, why, figures };
+    }
+    let named = samples.iter().filter(|sample| sample.identity == SampleIdentity::Expected).count();
+    if (named as f64) * 100.0 < (count as f64) * ENOUGH_PERCENT {
+        let why = format!("only {named} of {count} answers named the expected commit");
+        return Judgement { verdict: Verdict::Inconclusive, why, figures };
     }
     let why = match figures.error_bound_percent {
         Some(bound) => format!("all {count} probes were healthy (error rate below {bound:.1} % at 95 % confidence)"),
@@ -158,6 +164,7 @@ mod tests {
         let one = |c| match c {
             '+' => sample(true, SampleIdentity::Expected),
             '-' => sample(false, SampleIdentity::Expected),
+            '?' => sample(true, SampleIdentity::Unknown),
             _ => sample(true, SampleIdentity::Other),
         };
         pattern.chars().map(one).collect()
@@ -174,6 +181,8 @@ mod tests {
             ("+-+-++++++++++++++++", 20, Verdict::Fail),
             ("+++xxx", 6, Verdict::Fail),
             ("+++x+x", 6, Verdict::Pass),
+            ("x+xx+xx+", 8, Verdict::Inconclusive),
+            ("????????", 8, Verdict::Inconclusive),
         ];
         for (pattern, expected, verdict) in cases {
             let judgement = judge(&series(pattern), expected);

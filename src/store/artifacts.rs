@@ -81,11 +81,22 @@ impl Store {
     /// # Errors
     /// When the database says no.
     pub async fn list_samples(&self, run: RunId) -> Result<Vec<BakeSample>, StoreError> {
-        let rows: Vec<(bool, Option<i32>, String, Option<String>)> =
-            sqlx::query_as("SELECT healthy, latency_ms, identity, error FROM sample WHERE run_id = $1 ORDER BY id")
-                .bind(run.0)
-                .fetch_all(&self.pool)
-                .await?;
+        self.list_newest_samples(run, i64::MAX).await
+    }
+
+    /// The newest samples of a run's bake, at most so many, oldest first.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_newest_samples(&self, run: RunId, limit: i64) -> Result<Vec<BakeSample>, StoreError> {
+        let mut rows: Vec<(bool, Option<i32>, String, Option<String>)> = sqlx::query_as(
+            "SELECT healthy, latency_ms, identity, error FROM sample WHERE run_id = $1 ORDER BY id DESC LIMIT $2",
+        )
+        .bind(run.0)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.reverse();
         let sample = |(healthy, latency_ms, identity, error): (bool, Option<i32>, String, Option<String>)| BakeSample {
             healthy,
             latency_ms: latency_ms.and_then(|ms| u32::try_from(ms).ok()),

@@ -83,3 +83,20 @@ async fn cancel_stops_a_build_and_says_when_there_is_nothing_to_stop() {
     assert_eq!(world.conclusion(pr, "titan/build"), "cancelled");
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deploy_that_is_on_its_way_is_cancelled_at_render() {
+    for (login, stop) in [("carol", "/titan cancel"), ("alice", "/titan halt the database is down")] {
+        let world = world().armed().start().await;
+        let pr = world.proposed(GOOD).await;
+        world.render.set_pace(std::time::Duration::from_millis(1500));
+        world.comment(pr, "carol", "/titan canary");
+        world.until("it is on its way", async |world| !world.deployed(CANARY).is_empty()).await;
+        world.say(pr, login, stop).await;
+        assert_eq!(world.runs(pr).await[1..], ["canary cancelled"], "{stop}: {}", world.status_comment(pr));
+        assert_eq!(world.deployed(CANARY), [world.head(pr)], "nothing had to be put back");
+        assert_eq!(world.live(CANARY).await, world.before(CANARY));
+        assert_eq!(world.locks().await, Vec::<String>::new());
+        world.end().await;
+    }
+}

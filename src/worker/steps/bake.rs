@@ -36,12 +36,12 @@ pub(super) async fn bake(context: &StepContext<'_>) -> Result<Outcome, JobError>
     let observation = context.services.prober.observe(&target).await;
     let sample = sample(observation, &commit);
     context.services.store.add_sample(context.lease, context.run.id, &sample).await?;
-    let samples = context.services.store.list_samples(context.run.id).await?;
-    let judgement = match verdict::fail_fast(&samples) {
-        Some(hopeless) => hopeless,
-        None if clock::now() < until => return Ok(Outcome::Wait((began + interval).min(until))),
-        None => verdict::judge(&samples, progress.expected),
-    };
+    let store = &context.services.store;
+    let newest = store.list_newest_samples(context.run.id, verdict::FAILURES_IN_A_ROW as i64).await?;
+    if verdict::fail_fast(&newest).is_none() && clock::now() < until {
+        return Ok(Outcome::Wait((began + interval).min(until)));
+    }
+    let judgement = verdict::judge(&store.list_samples(context.run.id).await?, progress.expected);
     progress.judgement = Some(judgement.clone());
     context.save(&progress).await?;
     settle(context, &commit, judgement).await

@@ -214,8 +214,19 @@ async fn watch_until_live(
             store.put_release(context.lease, project, environment, commit, Some(&deploy), run, "unproven").await?;
             Ok(Outcome::done(format!("Render says `live` for `{}`", commit.short())))
         }
-        Watched::NotYet(outcome) => Ok(outcome),
-        Watched::Ended(why) => Ok(Outcome::failed(format!("{why}; the old version still serves"))),
+        Watched::NotYet(outcome) => {
+            if context.forbidden().await?.is_some()
+                && let Err(error) = context.services.render.cancel(&service, &deploy).await
+            {
+                // It may have gone live just now; the next look shows it, and the next step stops.
+                tracing::warn!(%error, "could not cancel a deploy that must not go on");
+            }
+            Ok(outcome)
+        }
+        Watched::Ended(why) => Ok(match context.forbidden().await? {
+            Some(stopped) => Outcome::stopped(format!("{stopped}; {why}; the old version still serves")),
+            None => Outcome::failed(format!("{why}; the old version still serves")),
+        }),
     }
 }
 

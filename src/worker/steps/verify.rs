@@ -21,6 +21,12 @@ pub(super) async fn verify(context: &StepContext<'_>) -> Result<Outcome, JobErro
                 .to_owned(),
         ));
     }
+    // What a rollback brought back is asked to the end, because only then it is known what production runs.
+    if context.run.kind != RunKind::Rollback
+        && let Some(why) = context.forbidden().await?
+    {
+        return Ok(Outcome::stopped(why));
+    }
     let mut progress: VerifyProgress = context.progress();
     let since = *progress.since.get_or_insert_with(clock::now);
     let observation = context.services.prober.observe(&target).await;
