@@ -205,16 +205,21 @@ impl Store {
             .await?)
     }
 
-    /// Notes GitHub's number of a repository.
+    /// Notes GitHub's number of a repository. Another number under the same name is another repository, which nobody has
+    /// armed.
     ///
     /// # Errors
     /// When the database says no.
     pub async fn put_github_id(&self, repository_id: i64, github_id: i64) -> Result<(), StoreError> {
-        sqlx::query("UPDATE repository SET github_id = $2 WHERE id = $1 AND github_id IS DISTINCT FROM $2")
-            .bind(repository_id)
-            .bind(github_id)
-            .execute(&self.pool)
-            .await?;
+        sqlx::query(
+            "UPDATE repository SET github_id = $2, armed_at = CASE WHEN github_id IS NULL THEN armed_at END,
+                                   armed_by = CASE WHEN github_id IS NULL THEN armed_by END
+             WHERE id = $1 AND github_id IS DISTINCT FROM $2",
+        )
+        .bind(repository_id)
+        .bind(github_id)
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 

@@ -54,6 +54,25 @@ impl Store {
         Ok(())
     }
 
+    /// Follows a repository that got another name or owner, known by GitHub's number, so that its history goes with it.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn follow_repository(&self, github_id: i64, name: &RepoName) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE repository SET owner = $2, name = $3
+             WHERE github_id = $1 AND (owner, name) IS DISTINCT FROM ($2, $3) AND NOT EXISTS
+                 (SELECT 1 FROM repository o
+                  WHERE lower(o.owner) = lower($2) AND lower(o.name) = lower($3) AND o.id <> repository.id)",
+        )
+        .bind(github_id)
+        .bind(name.owner())
+        .bind(name.name())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     /// The repository, noted now if it was unknown. A repository that moved to another installation starts disarmed.
     ///
     /// # Errors

@@ -225,6 +225,7 @@ async fn place(
     number: PrNumber,
 ) -> Result<Option<(Repository, Change)>, JobError> {
     let Some(installation) = installation(services, repo).await? else { return Ok(None) };
+    services.store.follow_repository(repo.id, &repo.name).await?;
     let repository = services.store.ensure_repository(installation, &repo.name).await?;
     services.store.put_github_id(repository.id, repo.id).await?;
     let change = services.store.ensure_change(repository.id, number).await?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use titan::clock;
+use titan::domain::ids::{InstallationId, RepoName};
 use titan::domain::run::{RunKind, StepName};
 use titan::store::Store;
 use titan::store::jobs::{JobKind, NewJob};
@@ -38,5 +39,31 @@ async fn a_report_that_waits_for_github_is_not_hurried_by_the_next_one() {
     store.enqueue(&NewJob::report(7)).await.expect("the store answers");
     let again = store.claim_job(Duration::from_secs(60)).await.expect("the store answers");
     assert!(again.is_none(), "GitHub asked to be left alone: {again:?}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_repository_keeps_its_history_under_a_new_name_and_gives_none_to_a_stranger() {
+    let db = TestDb::new().await;
+    let store = Store::connect_lazy(db.options());
+    let name = |text: &str| text.parse::<RepoName>().expect("owner/name");
+    let installation = InstallationId(77);
+    let old = store.ensure_repository(installation, &name("acme/shop")).await.expect("a repository");
+    sqlx::query("UPDATE repository SET armed_at = now(), armed_by = 'alice'")
+        .execute(store.pool())
+        .await
+        .expect("armed");
+    store.put_github_id(old.id, 5).await.expect("the store answers");
+
+    store.follow_repository(5, &name("Acme/store")).await.expect("the store answers");
+    let renamed = store.ensure_repository(installation, &name("acme/store")).await.expect("a repository");
+    assert_eq!((renamed.id, renamed.armed, renamed.name.to_string().as_str()), (old.id, true, "Acme/store"));
+    let stranger = store.ensure_repository(installation, &name("acme/shop")).await.expect("a repository");
+    assert!(stranger.id != old.id && !stranger.armed);
+    store.follow_repository(5, &name("acme/shop")).await.expect("a name that is taken stays with who has it");
+
+    store.put_github_id(renamed.id, 6).await.expect("the store answers");
+    let made_again = store.ensure_repository(installation, &name("acme/store")).await.expect("a repository");
+    assert!(!made_again.armed, "nobody armed the one that has the name now");
     store.close().await;
 }
