@@ -37,6 +37,8 @@ pub enum Gate {
     NotHalted,
     /// The pull request is open and not a draft.
     ChangeOpen,
+    /// It goes to the default branch, whose policy is the repository's.
+    DefaultBase,
     /// The code comes from the repository itself.
     NotForkOrTrusted,
     /// The head is the one that the person saw.
@@ -69,6 +71,7 @@ impl Gate {
             Self::NotHalted => "not-halted",
             Self::Permission => "permission",
             Self::ChangeOpen => "change-open",
+            Self::DefaultBase => "default-base",
             Self::NotForkOrTrusted => "not-fork-or-trusted",
             Self::HeadUnchanged => "head-unchanged",
             Self::InTime => "in-time",
@@ -134,6 +137,7 @@ pub fn judge(kind: RunKind, project: Option<&ProjectName>, snapshot: &Snapshot) 
         gates.extend([change_open(snapshot, kind), not_fork(snapshot), head_unchanged(kind, snapshot)]);
     }
     if matches!(kind, RunKind::Canary | RunKind::Promote) {
+        gates.push(default_base(snapshot));
         gates.extend([protected_paths(policy, snapshot), build_passed(policy, name, snapshot)]);
     }
     if kind == RunKind::Promote {
@@ -286,6 +290,22 @@ fn change_open(snapshot: &Snapshot, kind: RunKind) -> GateResult {
             "press *Ready for review* and comment again",
         ),
         _ => pass(Gate::ChangeOpen, "open"),
+    }
+}
+
+/// The base branch decides, so it must be one that the repository stands behind: whoever may push could else make a
+/// branch with a policy of their own, open a pull request against it, and ship by that policy.
+fn default_base(snapshot: &Snapshot) -> GateResult {
+    let (gate, change) = (Gate::DefaultBase, &snapshot.change);
+    match &change.default_branch {
+        Some(default) if *default != change.base_ref => fail(
+            gate,
+            Reason::BaseNotDefault,
+            format!("the base is {}, the default branch is {}", inline_code(&change.base_ref), inline_code(default)),
+            format!("open the pull request against {}, whose policy is the one that counts", inline_code(default)),
+        ),
+        Some(_) => pass(gate, format!("it goes to the default branch {}", inline_code(&change.base_ref))),
+        None => pass(gate, "the host does not say which branch is the default one"),
     }
 }
 

@@ -40,6 +40,7 @@ reasons! {
     NoTarget "no_target" "the policy gives the project no service for this environment";
     ChangeClosed "change_closed" "the pull request is closed or already merged";
     ChangeDraft "change_draft" "the pull request is a draft";
+    BaseNotDefault "base_not_default" "the pull request does not go to the repository's default branch";
     PermissionDenied "permission_denied" "the person's role in the repository is too low";
     PermissionUnknown "permission_unknown" "GitHub could not be asked for the person's role";
     ForkNotTrusted "fork_not_trusted" "the change comes from a fork";

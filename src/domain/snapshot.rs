@@ -64,6 +64,8 @@ pub struct ChangeFact {
     pub head: CommitSha,
     /// The branch it goes to.
     pub base_ref: String,
+    /// The repository's default branch; `None` when the host does not say it.
+    pub default_branch: Option<String>,
     /// Whether the head lives in another repository.
     pub from_fork: bool,
 }

@@ -50,6 +50,8 @@ pub struct PullRequest {
     pub base_ref: String,
     /// The commit of the base branch that GitHub compares with; may be older than the branch's head.
     pub base: CommitSha,
+    /// The repository's default branch, when the host says it.
+    pub default_branch: Option<String>,
     /// How many files GitHub counts.
     pub changed_files: Option<u64>,
     /// The names of its labels.
@@ -110,6 +112,8 @@ struct SideWire {
 struct RepoWire {
     #[serde(default, deserialize_with = "or_default")]
     full_name: String,
+    #[serde(default)]
+    default_branch: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -143,6 +147,7 @@ impl From<PullWire> for PullRequest {
             head_repo: wire.head.repo.and_then(|repo| repo.full_name.parse().ok()),
             base_ref: wire.base.branch,
             base: wire.base.sha,
+            default_branch: wire.base.repo.and_then(|repo| repo.default_branch),
             changed_files: wire.changed_files,
             labels: wire.labels.into_iter().map(|label| label.name).collect(),
             mergeable: wire.mergeable,

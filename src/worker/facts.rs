@@ -94,6 +94,7 @@ fn change_fact(repo: &RepoName, pull: PullRequest) -> ChangeFact {
         draft: pull.draft,
         head: pull.head,
         base_ref: pull.base_ref,
+        default_branch: pull.default_branch,
         from_fork,
     }
 }

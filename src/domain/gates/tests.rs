@@ -58,6 +58,7 @@ pub(super) fn snapshot() -> Snapshot {
             draft: false,
             head: sha('a'),
             base_ref: "main".to_owned(),
+            default_branch: Some("main".to_owned()),
             from_fork: false,
         },
         binding: HeadBinding::Current,
@@ -115,6 +116,12 @@ fn disturbances() -> Vec<(&'static str, Disturb, &'static [RunKind], Reason)> {
             Reason::Halted,
         ),
         ("closed", |s| s.change.open = false, &[Propose, Canary, Promote], Reason::ChangeClosed),
+        (
+            "to a branch that anybody may push to",
+            |s| s.change.base_ref = "mine".to_owned(),
+            &[Canary, Promote],
+            Reason::BaseNotDefault,
+        ),
         ("draft", |s| s.change.draft = true, &[Promote], Reason::ChangeDraft),
         ("from a fork", |s| s.change.from_fork = true, &[Propose, Canary, Promote], Reason::ForkNotTrusted),
         (

@@ -245,6 +245,7 @@ impl Scene {
                 draft: false,
                 head: self.head.clone(),
                 base_ref: "main".to_owned(),
+                default_branch: None,
                 from_fork: false,
             },
             binding: HeadBinding::Current,
