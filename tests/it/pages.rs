@@ -126,7 +126,7 @@ async fn a_refusal_shows_every_gate_and_the_way_out() {
         &[
             "<title>refused: promote web",
             "<details open>",
-            "1 of 15 failed",
+            "1 of 16 failed",
             "permission_denied",
             "<code>mallory</code> has <code>read</code>, needed <code>maintain</code>",
             "What to do:",
