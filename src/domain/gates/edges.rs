@@ -3,9 +3,10 @@
 use super::tests::{closed, lock, sha, snapshot, web};
 use super::*;
 use crate::domain::command::{Command, CommandName};
-use crate::domain::ids::{PrNumber, RunId};
+use crate::domain::ids::{Environment, PrNumber, RunId};
 use crate::domain::plan::{Control, Decision, decide};
-use crate::domain::snapshot::ActiveRun;
+use crate::domain::run::{Conclusion, RunStatus};
+use crate::domain::snapshot::{ActiveRun, RunFact};
 
 #[test]
 fn only_the_newest_canary_under_this_policy_counts() {

@@ -1,12 +1,12 @@
-//! Which project a command is for.
+//! Gates about the policy: that it can be read, and which project a command is for.
 
-use super::{Gate, GateResult, fail};
-use crate::domain::ids::ProjectName;
-use crate::domain::markdown::inline_code;
+use super::{Gate, GateResult, fail, pass};
+use crate::domain::ids::{Environment, ProjectName};
+use crate::domain::markdown::{escape, inline_code};
 use crate::domain::policy::{POLICY_PATH, Policy, Project};
 use crate::domain::reason::Reason;
 use crate::domain::run::RunKind;
-use crate::domain::snapshot::{FilesFact, Snapshot};
+use crate::domain::snapshot::{FilesFact, PolicyFact, Snapshot};
 
 /// The project that a command is for: the named one, else the only one, else the only one that the change concerns.
 /// `Ok(None)` only for a policy without projects, where `propose` still checks paths and builds.
@@ -63,4 +63,66 @@ fn concerned_projects<'p>(policy: &'p Policy, snapshot: &Snapshot) -> Vec<&'p Pr
         crate::domain::paths::concerns(&project.paths, files).then_some(name)
     };
     policy.projects.iter().filter_map(concerned).collect()
+}
+
+pub(super) fn policy_valid(snapshot: &Snapshot) -> GateResult {
+    let gate = Gate::PolicyValid;
+    match &snapshot.policy {
+        PolicyFact::Valid { policy, commit } => {
+            let hash = &policy.hash[..policy.hash.len().min(12)];
+            pass(gate, format!("`{POLICY_PATH}` at `{}`, hash `{hash}`", commit.short()))
+        }
+        PolicyFact::Missing => fail(
+            gate,
+            Reason::PolicyMissing,
+            format!("no `{POLICY_PATH}` on branch {}", inline_code(&snapshot.change.base_ref)),
+            format!("commit a `{POLICY_PATH}` there; the first lines are `version: 1` and `projects:`"),
+        ),
+        PolicyFact::Invalid(diagnostics) => {
+            let first = diagnostics.first();
+            let observed = first.map_or_else(
+                || "the file has mistakes".to_owned(),
+                |d| format!("line {}, column {}: {}", d.line, d.column, escape(&d.message)),
+            );
+            let more = match diagnostics.len() {
+                0 | 1 => String::new(),
+                n => format!(" (and {} more)", n - 1),
+            };
+            fail(
+                gate,
+                Reason::PolicyInvalid,
+                observed + &more,
+                format!("mend the file on branch {}", inline_code(&snapshot.change.base_ref)),
+            )
+        }
+    }
+}
+
+pub(super) fn project_known(
+    kind: RunKind,
+    chosen: &Result<Option<ProjectName>, Box<GateResult>>,
+    policy: &Policy,
+) -> GateResult {
+    let gate = Gate::ProjectKnown;
+    let name = match chosen {
+        Err(refused) => return (**refused).clone(),
+        Ok(None) => return pass(gate, "the policy has no projects; paths and build only"),
+        Ok(Some(name)) => name,
+    };
+    let project = policy.projects.get(name);
+    let needed: &[Environment] = match kind {
+        RunKind::Propose => &[],
+        RunKind::Canary => &[Environment::Canary],
+        RunKind::Promote => &[Environment::Canary, Environment::Production],
+        RunKind::Rollback => &[Environment::Production],
+    };
+    match needed.iter().find(|e| project.and_then(|p| p.target(**e)).is_none()) {
+        None => pass(gate, format!("project `{name}`")),
+        Some(missing) => fail(
+            gate,
+            Reason::NoTarget,
+            format!("project `{name}` has no `{missing}` service"),
+            format!("add `{missing}:` to the project in `{POLICY_PATH}` on the base branch"),
+        ),
+    }
 }

@@ -4,11 +4,15 @@ use chrono::DateTime;
 
 use super::*;
 use crate::domain::command::{Command, CommandName};
-use crate::domain::ids::{PrNumber, RunId};
+use crate::domain::ids::{CommitSha, Environment, PrNumber, RunId};
 use crate::domain::paths::{ChangedFile, FileStatus};
 use crate::domain::plan::{Control, Decision, decide};
-use crate::domain::policy::Role;
-use crate::domain::snapshot::{ActiveRun, ActorFact, Approval, ChangeFact, HaltFact, LiveFact, LockFact};
+use crate::domain::policy::{Policy, Role};
+use crate::domain::run::{Conclusion, RunStatus};
+use crate::domain::snapshot::{
+    ActiveRun, ActorFact, Approval, ChangeFact, FilesFact, HaltFact, HeadBinding, LiveFact, LockFact, PolicyFact,
+    RunFact,
+};
 
 const POLICY: &str = "
 version: 1

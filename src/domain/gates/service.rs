@@ -1,0 +1,167 @@
+//! Gates about the services: armed, halted, the canary's verdict, locks, runs under way and what to go back to.
+
+use super::code::newest;
+use super::{Gate, GateResult, fail, pass};
+use crate::domain::ids::{Environment, ProjectName};
+use crate::domain::markdown::{escape, inline_code};
+use crate::domain::policy::Policy;
+use crate::domain::reason::Reason;
+use crate::domain::run::{Conclusion, RunKind};
+use crate::domain::snapshot::{ProjectFact, Snapshot};
+
+pub(super) fn armed(snapshot: &Snapshot) -> GateResult {
+    match snapshot.armed {
+        true => pass(Gate::Armed, "deployment is on for this repository"),
+        false => fail(
+            Gate::Armed,
+            Reason::NotArmed,
+            "deployment is off: Titan only observes here",
+            "an admin of the repository turns it on with `/titan arm`",
+        ),
+    }
+}
+
+pub(super) fn not_halted(snapshot: &Snapshot) -> GateResult {
+    match &snapshot.halt {
+        None => pass(Gate::NotHalted, "no halt in force"),
+        Some(halt) => {
+            let why = match halt.reason.as_str() {
+                "" => String::new(),
+                reason => format!(": {}", escape(reason)),
+            };
+            fail(
+                Gate::NotHalted,
+                Reason::Halted,
+                format!("{} called a halt{why}", inline_code(&halt.by)),
+                "an admin lifts it with `/titan resume`",
+            )
+        }
+    }
+}
+
+pub(super) fn canary_passed(policy: &Policy, project: Option<&ProjectName>, snapshot: &Snapshot) -> GateResult {
+    let gate = Gate::CanaryPassed;
+    let head = &snapshot.change.head;
+    let short = head.short();
+    match newest(&snapshot.runs, RunKind::Canary, project, head) {
+        None => fail(gate, Reason::CanaryMissing, format!("`{short}` was not on the canary"), "`/titan canary` first"),
+        Some(run) if run.is_under_way() => fail(
+            gate,
+            Reason::CanaryRunning,
+            format!("the canary of `{short}` is still being judged"),
+            "wait for check `titan/canary`",
+        ),
+        Some(run) if run.succeeded() && run.policy_hash.as_deref() != Some(policy.hash.as_str()) => fail(
+            gate,
+            Reason::CanaryMissing,
+            format!("`{short}` was on the canary under an older policy"),
+            "`/titan canary` again, because the policy has changed since",
+        ),
+        Some(run) if run.succeeded() => pass(gate, format!("`{short}` passed on the canary")),
+        Some(run) => {
+            let how = run.status.conclusion().map_or("unknown", Conclusion::as_str);
+            fail(
+                gate,
+                Reason::CanaryFailed,
+                format!("the canary of `{short}` ended as {how}"),
+                "look at check `titan/canary`; push a fix, or `/titan canary` again if the cause was elsewhere",
+            )
+        }
+    }
+}
+
+pub(super) fn lock_free(
+    kind: RunKind,
+    environment: Environment,
+    snapshot: &Snapshot,
+    fact: Option<&ProjectFact>,
+) -> GateResult {
+    let gate = Gate::LockFree;
+    let Some(fact) = fact else { return pass(gate, "no project to lock") };
+    // Production is reached through the canary, so whoever holds the canary is in front there too; a rollback is not.
+    let in_the_way = fact.locks.iter().find(|lock| {
+        lock.owner != snapshot.change.number && (lock.environment == environment || kind == RunKind::Promote)
+    });
+    match in_the_way {
+        None => pass(gate, format!("`{}` of `{}` is free or held by this pull request", environment, fact.name)),
+        Some(lock) => {
+            let why = match lock.reason.as_str() {
+                "" => String::new(),
+                reason => format!(" ({})", escape(reason)),
+            };
+            fail(
+                gate,
+                Reason::LockHeld,
+                format!(
+                    "{} holds `{}` of `{}` since {} for {}{why}",
+                    inline_code(&lock.by),
+                    lock.environment,
+                    fact.name,
+                    lock.since.format("%Y-%m-%d %H:%M UTC"),
+                    lock.owner,
+                ),
+                format!(
+                    "wait until {} is promoted, rolled back or closed, or comment `/titan unlock` there",
+                    lock.owner
+                ),
+            )
+        }
+    }
+}
+
+pub(super) fn no_run_active(kind: RunKind, snapshot: &Snapshot, fact: Option<&ProjectFact>) -> GateResult {
+    let gate = Gate::NoRunActive;
+    if kind == RunKind::Propose {
+        let head = &snapshot.change.head;
+        let busy = snapshot.runs.iter().find(|r| r.kind == kind && r.head == *head && r.is_under_way());
+        return match busy {
+            None => pass(gate, "no proposal of this head is running"),
+            Some(run) => fail(
+                gate,
+                Reason::RunActive,
+                format!("run `{}` is already building `{}`", run.id, head.short()),
+                "wait for check `titan/build`, or `/titan cancel`",
+            ),
+        };
+    }
+    match fact.and_then(|f| f.active.as_ref()) {
+        None => pass(gate, "no other run is changing the project"),
+        Some(active) => fail(
+            gate,
+            Reason::RunActive,
+            format!("a `{}` of {} is running", active.kind, active.number),
+            format!("wait until it ends, or `/titan cancel` on {}", active.number),
+        ),
+    }
+}
+
+pub(super) fn rollback_target(snapshot: &Snapshot, fact: Option<&ProjectFact>) -> GateResult {
+    let gate = Gate::RollbackTarget;
+    let live = fact.and_then(|f| f.production.as_ref());
+    match (live, fact.and_then(|f| f.rollback_target.as_ref())) {
+        (None, _) => fail(
+            gate,
+            Reason::NothingToRollBack,
+            "Titan has not shipped anything to this production service",
+            "`/titan promote` a change first; an older version is restored on Render's own page",
+        ),
+        (Some(live), _) if live.number != Some(snapshot.change.number) => {
+            let by = live.number.map_or_else(|| "somebody else".to_owned(), |n| n.to_string());
+            fail(
+                gate,
+                Reason::NotLiveHere,
+                format!("production runs `{}`, brought by {by}", live.commit.short()),
+                format!("comment `/titan rollback` on the pull request that is live ({by})"),
+            )
+        }
+        (Some(live), None) => fail(
+            gate,
+            Reason::NothingToRollBack,
+            format!("no good version is known from before `{}`", live.commit.short()),
+            "revert the change in a new pull request and promote it",
+        ),
+        (Some(live), Some(target)) => {
+            pass(gate, format!("from `{}` back to `{}`", live.commit.short(), target.short()))
+        }
+    }
+}
