@@ -97,19 +97,26 @@ struct WatchedRow {
 }
 
 impl Store {
-    /// Takes a turn, unless another replica has it now or had it less than `min_age` ago. It ends by itself a minute later.
+    /// Takes a turn, unless another replica has it now or had it less than `min_age` ago. It ends by itself
+    /// after `lasts`.
     ///
     /// # Errors
     /// When the database says no.
-    pub async fn take_turn(&self, lookout: Lookout, min_age: Duration) -> Result<Option<Turn>, StoreError> {
+    pub async fn take_turn(
+        &self,
+        lookout: Lookout,
+        min_age: Duration,
+        lasts: Duration,
+    ) -> Result<Option<Turn>, StoreError> {
         let turn: Option<(Option<DateTime<Utc>>,)> = sqlx::query_as(
-            "UPDATE recovery SET busy_until = now() + interval '1 minute', begun_at = now()
+            "UPDATE recovery SET busy_until = now() + $3 * interval '1 millisecond', begun_at = now()
              WHERE name = $1 AND (busy_until IS NULL OR busy_until < now())
                AND (begun_at IS NULL OR begun_at <= now() - $2 * interval '1 millisecond')
              RETURNING read_to",
         )
         .bind(lookout.as_str())
         .bind(min_age.as_millis() as i64)
+        .bind(lasts.as_millis() as i64)
         .fetch_optional(&self.pool)
         .await?;
         Ok(turn.map(|(read_to,)| Turn { read_to }))

@@ -1,4 +1,4 @@
-//! How often things outside are looked at, and when Titan stops waiting.
+//! How often things outside are looked at, when Titan stops waiting, and how long a worker's silence is believed.
 
 use std::time::Duration;
 
@@ -20,6 +20,32 @@ pub struct Pace {
     pub deploy_deadline: Duration,
     /// How often it is looked for what GitHub did not deliver.
     pub recovery: RecoveryPace,
+    /// How long a claim on a job lasts.
+    pub lease: LeasePace,
+}
+
+/// How long a claim on a job lasts, and how often the queue is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct LeasePace {
+    /// A claim lasts so long without a heartbeat. A worker that dies is replaced after it.
+    pub lease: Duration,
+    /// A heartbeat comes so often, and so often it is looked for jobs of workers that died.
+    pub heartbeat: Duration,
+    /// The queue is looked at so often even when nothing announces a job.
+    pub poll: Duration,
+}
+
+impl LeasePace {
+    /// For real use: a machine may be slow for some seconds without losing its work.
+    pub const STANDARD: Self =
+        Self { lease: Duration::from_secs(10), heartbeat: Duration::from_secs(3), poll: Duration::from_secs(2) };
+
+    /// For tests that kill and pause replicas again and again.
+    pub const SHORT: Self = Self {
+        lease: Duration::from_millis(1500),
+        heartbeat: Duration::from_millis(400),
+        poll: Duration::from_millis(500),
+    };
 }
 
 /// How often it is looked for what was missed.
@@ -34,6 +60,8 @@ pub struct RecoveryPace {
     pub comments_every: Duration,
     /// A comment younger than this may still be delivered.
     pub comments_grace: Duration,
+    /// A replica that dies while it looks holds its turn so long.
+    pub turn: Duration,
 }
 
 impl RecoveryPace {
@@ -43,6 +71,7 @@ impl RecoveryPace {
         log_every: Duration::from_secs(180),
         comments_every: Duration::from_secs(30),
         comments_grace: Duration::from_secs(30),
+        turn: Duration::from_secs(60),
     };
 }
 
@@ -56,6 +85,7 @@ impl Pace {
         verify_deadline: Duration::from_secs(180),
         deploy_deadline: Duration::from_secs(45 * 60),
         recovery: RecoveryPace::STANDARD,
+        lease: LeasePace::STANDARD,
     };
 
     /// For the services of the playground and of the tests, which start at once.
@@ -67,6 +97,7 @@ impl Pace {
         verify_deadline: Duration::from_secs(10),
         deploy_deadline: Duration::from_secs(30),
         recovery: RecoveryPace::STANDARD,
+        lease: LeasePace::STANDARD,
     };
 
     /// How long to wait before the next look at something that began `elapsed` ago: a fifth of it, within the bounds.

@@ -16,12 +16,6 @@ use crate::clock;
 use crate::store::jobs::{Job, JobKind};
 use crate::store::{JOB_CHANNEL, StoreError};
 
-/// A claim lasts so long without a heartbeat. A worker that dies is replaced after it.
-const LEASE: Duration = Duration::from_secs(10);
-/// A heartbeat comes so often.
-const HEARTBEAT: Duration = Duration::from_secs(3);
-/// The queue is looked at so often even when nothing announces a job.
-const POLL: Duration = Duration::from_secs(2);
 /// Jobs that are carried out at the same time.
 const SLOTS: usize = 12;
 /// After so many failures in a row a job stops being tried; with the delays of [`backoff`] this takes about 20 minutes.
@@ -83,7 +77,7 @@ async fn listen(services: Services, wake: Arc<Notify>, mut stopped: watch::Recei
             tracing::warn!(%error, "lost the announcements of jobs; polling until they are back");
         }
         tokio::select! {
-            () = tokio::time::sleep(POLL) => {}
+            () = tokio::time::sleep(services.pace.lease.poll) => {}
             _ = stopped.changed() => return,
         }
     }
@@ -101,7 +95,7 @@ async fn reap(services: Services, wake: Arc<Notify>, mut stopped: watch::Receive
             Err(error) => tracing::warn!(%error, "cannot look for lost jobs"),
         }
         tokio::select! {
-            () = tokio::time::sleep(HEARTBEAT) => {}
+            () = tokio::time::sleep(services.pace.lease.heartbeat) => {}
             _ = stopped.changed() => return,
         }
     }
@@ -112,7 +106,7 @@ async fn work(services: Services, wake: Arc<Notify>, mut stopped: watch::Receive
         // Interest is registered before the queue is read, so that no announcement can fall in between.
         let mut woken = std::pin::pin!(wake.notified());
         woken.as_mut().enable();
-        match services.store.claim_job(LEASE).await {
+        match services.store.claim_job(services.pace.lease.lease).await {
             Ok(Some(job)) => carry_out(&services, job, stopped.clone()).await,
             Ok(None) => {
                 let pause = pause(&services).await;
@@ -127,7 +121,7 @@ async fn work(services: Services, wake: Arc<Notify>, mut stopped: watch::Receive
                     tracing::error!(%error, "cannot claim jobs");
                 }
                 tokio::select! {
-                    () = tokio::time::sleep(POLL) => {}
+                    () = tokio::time::sleep(services.pace.lease.poll) => {}
                     _ = stopped.changed() => return,
                 }
             }
@@ -137,9 +131,10 @@ async fn work(services: Services, wake: Arc<Notify>, mut stopped: watch::Receive
 
 /// How long until there may be something to do.
 async fn pause(services: &Services) -> Duration {
+    let poll = services.pace.lease.poll;
     match services.store.next_job_at().await {
-        Ok(Some(at)) => (at - clock::now()).to_std().unwrap_or(Duration::ZERO).clamp(Duration::from_millis(20), POLL),
-        _ => POLL,
+        Ok(Some(at)) => (at - clock::now()).to_std().unwrap_or(Duration::ZERO).clamp(Duration::from_millis(20), poll),
+        _ => poll,
     }
 }
 
@@ -187,8 +182,8 @@ fn message(panic: &(dyn std::any::Any + Send)) -> &str {
 /// Returns only when the lease is lost.
 async fn heartbeats(services: &Services, job: &Job) {
     loop {
-        tokio::time::sleep(HEARTBEAT).await;
-        match services.store.heartbeat(job.lease, LEASE).await {
+        tokio::time::sleep(services.pace.lease.heartbeat).await;
+        match services.store.heartbeat(job.lease, services.pace.lease.lease).await {
             Ok(()) => {}
             Err(StoreError::LeaseLost(_)) => return,
             // The database may be back before the lease ends; every commit checks the lease anyway.

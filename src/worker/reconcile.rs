@@ -95,7 +95,9 @@ enum Log {
 
 async fn look_at_deliveries(services: &Services, min_age: Duration) -> Result<Log, JobError> {
     let store = &services.store;
-    let Some(turn) = store.take_turn(Lookout::Deliveries, min_age).await? else { return Ok(Log::Busy) };
+    let Some(turn) = store.take_turn(Lookout::Deliveries, min_age, services.pace.recovery.turn).await? else {
+        return Ok(Log::Busy);
+    };
     let result = ask_again(services, turn).await;
     let read_to = result.as_ref().ok().and_then(|seen| seen.as_ref().and_then(|log| log.newest));
     store.end_turn(Lookout::Deliveries, read_to).await?;
@@ -158,7 +160,7 @@ async fn read_back(services: &Services, until: DateTime<Utc>) -> Result<Option<V
 
 async fn look_at_comments(services: &Services, min_age: Duration) -> Result<(), JobError> {
     let store = &services.store;
-    if store.take_turn(Lookout::Comments, min_age).await?.is_none() {
+    if store.take_turn(Lookout::Comments, min_age, services.pace.recovery.turn).await?.is_none() {
         return Ok(());
     }
     let result = read_all_comments(services).await;

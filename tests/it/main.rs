@@ -30,6 +30,7 @@ mod story_production;
 mod story_propose;
 mod story_recovery;
 mod story_refusals;
+mod story_replicas;
 mod story_shutdown;
 mod story_whole_way;
 mod support;

@@ -1,10 +1,11 @@
 //! A small world around the whole of Titan: a GitHub, a Render with two services, a Postgres database, four people.
 //!
 //! [`world`] describes it, [`Setup::start`] brings it up on free ports and folders of its own. What people do is in
-//! `people`, what can be seen afterwards in `seen`, how Titan runs in `titan`. A story ends with [`World::end`], which
+//! `people`, what can be seen afterwards in `seen`, how Titan runs in `titan_process` and `replicas`. A story ends with [`World::end`], which
 //! fails when anything is left over or anything was said that GitHub or Render do not document.
 
 mod people;
+mod replicas;
 mod seen;
 mod titan_process;
 
@@ -20,7 +21,7 @@ use titan::playground::github::model::Role;
 use titan::playground::github::{Change, GitHub, Options as GitHubOptions};
 use titan::playground::render::{Options as RenderOptions, Render, ServiceOptions};
 use titan::store::Store;
-use titan::worker::pace::{Pace, RecoveryPace};
+use titan::worker::pace::Pace;
 
 use super::database::TestDb;
 use crate::contracts;
@@ -72,7 +73,8 @@ pub struct Setup {
     with_render_key: bool,
     auto_deploy: bool,
     in_a_process: bool,
-    pace: Pace,
+    replicas: usize,
+    watchful: bool,
 }
 
 /// A disarmed repository with one project, `web`, that nobody has to approve.
@@ -84,7 +86,8 @@ pub fn world() -> Setup {
         with_render_key: true,
         auto_deploy: false,
         in_a_process: false,
-        pace: Pace::QUICK,
+        replicas: 0,
+        watchful: false,
     }
 }
 
@@ -136,20 +139,20 @@ impl Setup {
 
     /// With a Titan that looks for missed deliveries and comments all the time.
     pub fn watchful(mut self) -> Self {
-        let often = Duration::from_millis(300);
-        let recovery = RecoveryPace {
-            first: often,
-            log_every: often,
-            comments_every: often,
-            comments_grace: Duration::from_millis(500),
-        };
-        self.pace.recovery = recovery;
+        self.watchful = true;
         self
     }
 
     /// With Titan as a process of its own, `titan serve`, at the pace of real services.
     pub fn in_a_process(mut self) -> Self {
         self.in_a_process = true;
+        self
+    }
+
+    /// With so many Titans as processes of their own on one database, at a quick pace and with short leases, to be
+    /// killed and paused one by one; see `replicas`.
+    pub fn replicas(mut self, count: usize) -> Self {
+        self.replicas = count;
         self
     }
 
@@ -176,7 +179,10 @@ impl Setup {
             http: reqwest::Client::builder().no_proxy().build().expect("an HTTP client"),
             titan: Titan::Down,
             in_a_process: self.in_a_process,
-            pace: self.pace,
+            pace: self.pace(),
+            replicas: self.replicas,
+            preferred: 0,
+            watchful: self.watchful,
             _database: database,
             github,
             render,
@@ -190,6 +196,11 @@ impl Setup {
         }
         world.start_titan().await;
         world
+    }
+
+    fn pace(&self) -> Pace {
+        let recovery = if self.watchful { replicas::watchful() } else { Pace::QUICK.recovery };
+        Pace { recovery, ..Pace::QUICK }
     }
 
     async fn github(&self, folder: &TempDir) -> GitHub {
@@ -262,6 +273,11 @@ pub struct World {
     titan: Titan,
     in_a_process: bool,
     pace: Pace,
+    /// How many replicas the story has; 0 when Titan runs otherwise.
+    replicas: usize,
+    /// The replica that webhooks go to while it works.
+    preferred: usize,
+    watchful: bool,
     _database: TestDb,
     settings: BTreeMap<String, String>,
     _folder: TempDir,

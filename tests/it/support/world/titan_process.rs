@@ -1,5 +1,5 @@
-//! Titan in a story: in this process at a quick pace, or as `titan serve`, started, stopped and killed as an operator
-//! or a crash would.
+//! Titan in a story: in this process at a quick pace, as `titan serve`, or as replicas (see `replicas`), started, stopped
+//! and killed as an operator or a crash would.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ use titan::app::{App, Database, Options};
 use titan::config::{Config, DatabaseConfig};
 use tokio::process::{Child, Command};
 
+use super::replicas::Replica;
 use super::{PATIENCE, World};
 
 /// Where Titan runs.
@@ -21,11 +22,19 @@ pub(super) enum Titan {
     Here(Box<App>),
     /// As a process of its own.
     Process(Box<Child>, SocketAddr),
+    /// As several processes at a quick pace; `None` is one that is down.
+    Replicas(Vec<Option<Replica>>),
 }
 
 impl World {
     /// Starts Titan and points the webhooks to it.
     pub async fn start_titan(&mut self) {
+        if self.replicas > 0 {
+            for number in 0..self.replicas {
+                self.start_replica(number).await;
+            }
+            return;
+        }
         self.titan = if self.in_a_process { self.spawn().await } else { self.start_here().await };
         let url = format!("{}/webhooks/github", self.titan_url());
         self.github.set_webhook_url(Some(url.parse().expect("a url")));
@@ -38,6 +47,9 @@ impl World {
         match std::mem::replace(&mut self.titan, Titan::Down) {
             Titan::Down => {}
             Titan::Here(app) => app.shutdown().await,
+            Titan::Replicas(places) => {
+                futures::future::join_all(places.into_iter().flatten().map(Replica::stop)).await;
+            }
             Titan::Process(mut child, _) => {
                 signal(&child, Signal::TERM);
                 let ended = tokio::time::timeout(PATIENCE, child.wait()).await.expect("titan ends");
@@ -49,10 +61,14 @@ impl World {
 
     /// Ends Titan as a crash would: nothing is committed, nothing is given back.
     pub async fn kill_titan(&mut self) {
-        let Titan::Process(mut child, _) = std::mem::replace(&mut self.titan, Titan::Down) else {
-            panic!("only a process can be killed")
-        };
-        child.kill().await.expect("it can be killed");
+        match std::mem::replace(&mut self.titan, Titan::Down) {
+            Titan::Down => {}
+            Titan::Here(_) => panic!("only a process can be killed"),
+            Titan::Process(mut child, _) => child.kill().await.expect("it can be killed"),
+            Titan::Replicas(places) => {
+                futures::future::join_all(places.into_iter().flatten().map(Replica::kill)).await;
+            }
+        }
         self.was_down = true;
     }
 
@@ -62,6 +78,7 @@ impl World {
             Titan::Down => panic!("titan is down"),
             Titan::Here(app) => format!("http://{}", app.address),
             Titan::Process(_, address) => format!("http://{address}"),
+            Titan::Replicas(_) => format!("http://{}", self.any_replica().expect("a replica works")),
         }
     }
 
@@ -92,7 +109,8 @@ impl World {
     }
 }
 
-fn signal(child: &Child, signal: Signal) {
+/// Sends a signal to a process that is running.
+pub(super) fn signal(child: &Child, signal: Signal) {
     let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).expect("a running process");
     kill_process(id, signal).expect("it can be signalled");
 }
