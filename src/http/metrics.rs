@@ -53,9 +53,11 @@ async fn scrape(State(state): State<WebState>) -> Response {
 }
 
 async fn store_figures(store: &Store) -> Result<String, StoreError> {
-    let (all, ignored) = store.count_deliveries().await?;
-    let deliveries =
-        [(vec![("handling", "acted_on")], (all - ignored) as f64), (vec![("handling", "ignored")], ignored as f64)];
+    let inbox = store.count_deliveries().await?;
+    let deliveries = [
+        (vec![("handling", "acted_on")], (inbox.received - inbox.ignored) as f64),
+        (vec![("handling", "ignored")], inbox.ignored as f64),
+    ];
     let recovery = store.count_recovery().await?;
     let commands = store.count_commands().await?;
     let commands: Vec<_> = commands.iter().map(|(word, n)| (vec![("conclusion", word.as_str())], *n as f64)).collect();
@@ -76,6 +78,11 @@ async fn store_figures(store: &Store) -> Result<String, StoreError> {
     }
     Ok([
         gauge("titan_deliveries", "webhook deliveries that are stored", &deliveries),
+        counter(
+            "titan_deliveries_duplicate_total",
+            "how often a delivery came again after it was stored",
+            inbox.duplicates as f64,
+        ),
         counter(
             "titan_deliveries_redelivery_requested_total",
             "how often GitHub was asked for a missing delivery again",

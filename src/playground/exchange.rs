@@ -178,10 +178,20 @@ pub enum FaultKind {
     Delay(Duration),
 }
 
+/// Chooses what goes wrong with a request of this method and path, besides what was asked for one by one.
+pub type Weather = Arc<dyn Fn(&str, &str) -> Option<FaultKind> + Send + Sync>;
+
 /// The faults still to come. A clone is the same list.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Faults {
     pending: Arc<Mutex<VecDeque<Fault>>>,
+    weather: Arc<Mutex<Option<Weather>>>,
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(lock(&self.pending).iter()).finish()
+    }
 }
 
 impl Faults {
@@ -190,8 +200,20 @@ impl Faults {
         lock(&self.pending).push_back(fault);
     }
 
-    /// The fault that this request meets, used up once.
+    /// From now on every request is exposed to this; `None` ends it.
+    pub fn set_weather(&self, weather: Option<Weather>) {
+        *lock(&self.weather) = weather;
+    }
+
+    /// The fault that this request meets: one that was asked for, used up once, else what the weather brings.
     pub fn take(&self, method: &str, path: &str) -> Option<FaultKind> {
+        self.take_pending(method, path).or_else(|| {
+            let weather = lock(&self.weather).clone();
+            weather.and_then(|weather| weather(method, path))
+        })
+    }
+
+    fn take_pending(&self, method: &str, path: &str) -> Option<FaultKind> {
         let mut pending = lock(&self.pending);
         let fits = |fault: &Fault| method_matches(&fault.method, method) && path_matches(&fault.path_pattern, path);
         let index = pending.iter().position(fits)?;

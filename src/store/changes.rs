@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::jobs::{NewJob, enqueue};
-use super::{Store, StoreError, storable};
+use super::jobs::{self, NewJob, enqueue};
+use super::{Lease, Store, StoreError, storable};
 use crate::domain::ids::{CommitSha, PrNumber};
 
 /// A change.
@@ -112,12 +112,13 @@ impl Store {
         rows.into_iter().map(|(head, at)| Ok((super::word(&head)?, at))).collect()
     }
 
-    /// The pull request was closed or merged: notes it and gives its locks back.
+    /// The pull request is closed or merged: notes it, gives its locks back and ends the job that found out.
     ///
     /// # Errors
-    /// When the database says no.
-    pub async fn close_change(&self, change_id: i64) -> Result<(), StoreError> {
+    /// [`StoreError::LeaseLost`] when another worker has the job; then nothing was changed.
+    pub async fn close_change(&self, lease: Lease, change_id: i64) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
+        jobs::finish(&mut tx, lease).await?;
         sqlx::query("UPDATE change SET open = FALSE WHERE id = $1").bind(change_id).execute(&mut *tx).await?;
         // A run that is still under way keeps its locks; they are given back when it ends.
         sqlx::query(

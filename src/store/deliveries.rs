@@ -25,8 +25,19 @@ pub struct NewDelivery<'a> {
 pub enum Accepted {
     /// Stored now.
     New,
-    /// Seen before; nothing was done.
+    /// Seen before; it was counted and nothing else was done.
     Duplicate,
+}
+
+/// Figures of the inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct DeliveryFigures {
+    /// Deliveries that are stored, each once.
+    pub received: i64,
+    /// Those of them that are not acted on.
+    pub ignored: i64,
+    /// How often one came again after it was stored.
+    pub duplicates: i64,
 }
 
 impl Store {
@@ -53,6 +64,11 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         if inserted.rows_affected() == 0 {
+            sqlx::query("UPDATE delivery SET duplicates = duplicates + 1 WHERE id = $1")
+                .bind(storable(delivery.id))
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
             return Ok(Accepted::Duplicate);
         }
         if let Some(job) = job {
@@ -62,11 +78,13 @@ impl Store {
         Ok(Accepted::New)
     }
 
-    /// How many deliveries are stored: `(all, ignored)`.
+    /// How many deliveries are stored.
     ///
     /// # Errors
     /// When the database says no.
-    pub async fn count_deliveries(&self) -> Result<(i64, i64), StoreError> {
-        Ok(sqlx::query_as("SELECT count(*), count(ignored) FROM delivery").fetch_one(&self.pool).await?)
+    pub async fn count_deliveries(&self) -> Result<DeliveryFigures, StoreError> {
+        let figures = "SELECT count(*) AS received, count(ignored) AS ignored,
+                              COALESCE(sum(duplicates), 0)::bigint AS duplicates FROM delivery";
+        Ok(sqlx::query_as(figures).fetch_one(&self.pool).await?)
     }
 }

@@ -76,8 +76,11 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
             }
         }
         Trigger::Closed { repo, number, .. } => {
-            if let Some((_, change)) = place(services, &repo, number).await? {
-                services.store.close_change(change.id).await?;
+            if let Some((repository, change)) = place(services, &repo, number).await?
+                && is_closed(services, &repository, &change).await?
+            {
+                services.store.close_change(job.lease, change.id).await?;
+                return Ok(Done::Ended);
             }
         }
         Trigger::Ignored { .. } => {}
@@ -201,6 +204,19 @@ async fn own_app(services: &Services) -> Result<Option<i64>, JobError> {
 
 fn first_line(body: &str) -> String {
     body.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().chars().take(80).collect()
+}
+
+/// Whether a pull request is closed now: the event may have come late, after somebody opened it again.
+async fn is_closed(services: &Services, repository: &Repository, change: &Change) -> Result<bool, JobError> {
+    match facts::client(services, repository).get_pull_request(change.number).await {
+        Ok(pull) if pull.open => {
+            tracing::info!(number = change.number.0, "was opened again before this was heard");
+            services.store.put_change_state(change.id, &pull.head, true).await?;
+            Ok(false)
+        }
+        Ok(_) | Err(GitHubError::NotFound(_)) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Through which installation a repository is reached; `None` when the App is not installed there.

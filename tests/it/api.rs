@@ -330,6 +330,7 @@ async fn figures_are_prometheus_text() {
         "titan_commands{conclusion=\"refused\"} 1",
         "titan_runs{kind=\"propose\",conclusion=\"success\"} 1",
         "titan_runs{kind=\"propose\",conclusion=\"refused\"} 1",
+        "titan_deliveries_duplicate_total 0",
         "titan_deliveries_redelivery_requested_total 0",
         "titan_deliveries_missing 0",
         "titan_commands_recovered_total 0",

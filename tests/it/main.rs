@@ -26,6 +26,7 @@ mod story_comments;
 mod story_controls;
 mod story_faults;
 mod story_hooks;
+mod story_late_events;
 mod story_production;
 mod story_propose;
 mod story_recovery;

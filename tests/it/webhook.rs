@@ -50,6 +50,12 @@ async fn take_jobs(app: &WebApp) -> Vec<Job> {
     jobs
 }
 
+/// Deliveries received, those of them ignored, and how often one came again.
+async fn figures(app: &WebApp) -> (i64, i64, i64) {
+    let figures = app.store.count_deliveries().await.expect("a count");
+    (figures.received, figures.ignored, figures.duplicates)
+}
+
 async fn problem(response: Response, status: StatusCode, code: &str) -> Value {
     assert_eq!(response.status(), status);
     assert_eq!(response.headers()["content-type"], "application/problem+json");
@@ -73,7 +79,7 @@ async fn a_comment_is_stored_with_its_job_before_github_gets_its_answer() {
     assert_eq!(payload["delivery"], "d-1");
     assert_eq!(payload["trigger"]["kind"], "comment");
     assert_eq!(payload["trigger"]["body"], "/titan canary");
-    assert_eq!(app.store.count_deliveries().await.expect("a count"), (1, 0));
+    assert_eq!(figures(&app).await, (1, 0, 0));
 }
 
 #[tokio::test]
@@ -88,6 +94,9 @@ async fn a_delivery_that_comes_again_does_nothing() {
     // Also after its job was done.
     post(&app, "d-1", "issue_comment", comment(7, "/titan canary")).await;
     assert_eq!(take_jobs(&app).await.len(), 0);
+    assert_eq!(figures(&app).await, (1, 0, 3));
+    assert!(app.text("/deliveries").await.contains("<dt>duplicates</dt><dd>3</dd>"));
+    assert!(app.text("/api/metrics").await.contains("\ntitan_deliveries_duplicate_total 3\n"));
 }
 
 #[tokio::test]
@@ -116,7 +125,7 @@ async fn what_titan_has_no_use_for_is_noted_and_answered() {
         assert!(answer["reason"].as_str().is_some_and(|r| !r.is_empty()), "{event}");
     }
     assert_eq!(take_jobs(&app).await.len(), 0);
-    assert_eq!(app.store.count_deliveries().await.expect("a count"), (5, 5));
+    assert_eq!(figures(&app).await, (5, 5, 0));
 }
 
 #[tokio::test]
@@ -152,7 +161,7 @@ async fn only_github_can_post() {
             assert!(problem["detail"].as_str().is_some_and(|d| d.contains("GITHUB_WEBHOOK_SECRET")));
         }
     }
-    assert_eq!(app.store.count_deliveries().await.expect("a count").0, 3);
+    assert_eq!(figures(&app).await.0, 3);
 }
 
 #[tokio::test]
@@ -176,7 +185,7 @@ async fn signed_but_unreadable_is_said_so() {
         let problem = problem(response.expect("an answer"), StatusCode::UNPROCESSABLE_ENTITY, "unreadable-delivery");
         assert!(problem.await["detail"].as_str().is_some_and(|d| d.contains(name)));
     }
-    assert_eq!(app.store.count_deliveries().await.expect("a count").0, 0);
+    assert_eq!(figures(&app).await.0, 0);
 }
 
 #[tokio::test]

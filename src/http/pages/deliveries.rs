@@ -13,6 +13,7 @@ struct DeliveriesPage {
     frame: Frame,
     received: i64,
     ignored: i64,
+    duplicates: i64,
     asked: i64,
     arrived: i64,
     commands: i64,
@@ -21,12 +22,13 @@ struct DeliveriesPage {
 
 /// The handler.
 pub async fn show(State(state): State<WebState>) -> Result<Response, PageError> {
-    let (received, ignored) = state.store.count_deliveries().await?;
+    let inbox = state.store.count_deliveries().await?;
     let recovery = state.store.count_recovery().await?;
     Ok(page(&DeliveriesPage {
         frame: Frame::new("Deliveries", None),
-        received,
-        ignored,
+        received: inbox.received,
+        ignored: inbox.ignored,
+        duplicates: inbox.duplicates,
         asked: recovery.asked,
         arrived: recovery.arrived,
         commands: recovery.commands,

@@ -83,6 +83,9 @@ pub enum Tamper {
     Hold,
 }
 
+/// Chooses what happens to a delivery of an event of this name, besides what was asked for one by one.
+pub type Weather = Arc<dyn Fn(&str) -> Option<Tamper> + Send + Sync>;
+
 #[derive(Debug, Clone)]
 struct Job {
     guid: String,
@@ -104,6 +107,7 @@ struct Inner {
     runtime: tokio::runtime::Handle,
     target: Mutex<Option<Url>>,
     tampers: Mutex<VecDeque<(Option<String>, Tamper)>>,
+    weather: Mutex<Option<Weather>>,
     held: Mutex<Vec<Job>>,
     log: Mutex<Vec<Delivery>>,
     queues: Mutex<HashMap<String, mpsc::UnboundedSender<Job>>>,
@@ -128,6 +132,7 @@ impl Hooks {
             runtime: tokio::runtime::Handle::current(),
             target: Mutex::default(),
             tampers: Mutex::default(),
+            weather: Mutex::default(),
             held: Mutex::default(),
             log: Mutex::default(),
             queues: Mutex::default(),
@@ -151,6 +156,11 @@ impl Hooks {
     /// What happens to the next delivery of that event (`None`: of any); several are used up in order.
     pub fn tamper(&self, event: Option<&str>, tamper: Tamper) {
         lock(&self.inner.tampers).push_back((event.map(str::to_owned), tamper));
+    }
+
+    /// From now on every delivery is exposed to this; `None` ends it.
+    pub fn set_weather(&self, weather: Option<Weather>) {
+        *lock(&self.inner.weather) = weather;
     }
 
     /// What was asked for with [`Hooks::tamper`] and has not happened.
@@ -222,9 +232,13 @@ impl Hooks {
     }
 
     fn take_tamper(&self, event: &str) -> Option<Tamper> {
-        let mut tampers = lock(&self.inner.tampers);
-        let at = tampers.iter().position(|(wanted, _)| wanted.as_deref().is_none_or(|wanted| wanted == event))?;
-        tampers.remove(at).map(|(_, tamper)| tamper)
+        let asked_for = {
+            let mut tampers = lock(&self.inner.tampers);
+            let fits = |(wanted, _): &(Option<String>, Tamper)| wanted.as_deref().is_none_or(|wanted| wanted == event);
+            tampers.iter().position(fits).and_then(|at| tampers.remove(at)).map(|(_, tamper)| tamper)
+        };
+        let weather = lock(&self.inner.weather).clone();
+        asked_for.or_else(|| weather.and_then(|weather| weather(event)))
     }
 
     fn queue(&self, job: Job) {

@@ -1,4 +1,5 @@
-//! A fresh database for each test, in one cluster for the whole test process.
+//! A fresh database for each test, in one cluster for the whole test process; or, for stories in which Postgres is
+//! stopped, a cluster of its own.
 //!
 //! The cluster lives in the system's temporary folder. When the process ends, however it ends, the kernel stops Postgres
 //! and a waiting shell removes the folder.
@@ -63,6 +64,58 @@ impl TestDb {
     }
 }
 
+/// A cluster of its own, which can be stopped and started again; its data survives that, its folder goes with the value.
+pub struct OwnCluster {
+    folder: tempfile::TempDir,
+    postgres: Option<OwnPostgres>,
+    options: PgConnectOptions,
+    url: String,
+}
+
+impl OwnCluster {
+    /// Starts it, with all migrations applied: a second or two.
+    pub async fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("titan-test-").tempdir().expect("a temporary folder");
+        let postgres = start_postgres(folder.path().to_owned()).await;
+        let (options, url) = (postgres.options("postgres"), postgres.url("postgres"));
+        let mut connection = options.connect().await.expect("Postgres answers");
+        titan::store::MIGRATOR.run(&mut connection).await.expect("the migrations run");
+        connection.close().await.expect("the connection closes");
+        Self { folder, postgres: Some(postgres), options, url }
+    }
+
+    /// How to connect to it.
+    pub fn options(&self) -> PgConnectOptions {
+        self.options.clone()
+    }
+
+    /// The same for another process.
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// Stops it: every connection is cut.
+    pub async fn stop(&mut self) {
+        let postgres = self.postgres.take();
+        tokio::task::spawn_blocking(move || drop(postgres)).await.expect("Postgres stops");
+    }
+
+    /// Starts it again on the same address.
+    pub async fn start(&mut self) {
+        self.postgres = Some(start_postgres(self.folder.path().to_owned()).await);
+    }
+}
+
+async fn start_postgres(folder: std::path::PathBuf) -> OwnPostgres {
+    let start = move || OwnPostgres::start(&folder, Durability::Fast, &binaries()).expect("Postgres starts");
+    tokio::task::spawn_blocking(start).await.expect("Postgres starts")
+}
+
+fn binaries() -> Binaries {
+    let chosen = std::env::var_os("TITAN_PG_BIN").map(std::path::PathBuf::from);
+    Binaries::find(chosen.as_deref(), std::env::var_os("PATH").as_deref())
+}
+
 impl Drop for TestDb {
     fn drop(&mut self) {
         let drop_it = format!("DROP DATABASE {} WITH (FORCE)", self.name);
@@ -77,9 +130,7 @@ impl Drop for TestDb {
 fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(|| {
         let folder = tempfile::Builder::new().prefix("titan-test-").tempdir().expect("a temporary folder").keep();
-        let chosen = std::env::var_os("TITAN_PG_BIN").map(std::path::PathBuf::from);
-        let binaries = Binaries::find(chosen.as_deref(), std::env::var_os("PATH").as_deref());
-        let postgres = OwnPostgres::start(&folder, Durability::Fast, &binaries).expect("Postgres starts");
+        let postgres = OwnPostgres::start(&folder, Durability::Fast, &binaries()).expect("Postgres starts");
         let cleaner = Command::new("/bin/sh")
             .args(["-c", "read -r _; while kill -0 \"$1\" 2>/dev/null; do sleep 0.02; done; rm -rf \"$2\"", "sh"])
             .arg(postgres.process_id().to_string())
