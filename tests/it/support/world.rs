@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret;
 use serde_json::Value;
+use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
 use titan::playground::github::keys::AppKey;
 use titan::playground::github::model::Role;
@@ -23,7 +24,7 @@ use titan::playground::render::{Options as RenderOptions, Render, ServiceOptions
 use titan::store::Store;
 use titan::worker::pace::Pace;
 
-use super::database::TestDb;
+use super::database::{OwnCluster, TestDb};
 use crate::contracts;
 use titan_process::Titan;
 
@@ -75,6 +76,7 @@ pub struct Setup {
     in_a_process: bool,
     replicas: usize,
     watchful: bool,
+    own_postgres: bool,
 }
 
 /// A disarmed repository with one project, `web`, that nobody has to approve.
@@ -88,6 +90,7 @@ pub fn world() -> Setup {
         in_a_process: false,
         replicas: 0,
         watchful: false,
+        own_postgres: false,
     }
 }
 
@@ -156,6 +159,12 @@ impl Setup {
         self
     }
 
+    /// With a Postgres of its own, which can be stopped and started: [`World::stop_postgres`].
+    pub fn own_postgres(mut self) -> Self {
+        self.own_postgres = true;
+        self
+    }
+
     /// Brings it up.
     pub async fn start(self) -> World {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -172,7 +181,7 @@ impl Setup {
             let change = Change::new("Let Titan operate the shop").file(".github/titan.yml", text);
             github.commit(REPO, "main", "alice", &change).expect("a commit");
         }
-        let database = TestDb::new().await;
+        let database = Db::new(self.own_postgres).await;
         let settings = self.settings(&github, &render, &database, &folder);
         let mut world = World {
             store: Store::connect_lazy(database.options()),
@@ -183,7 +192,7 @@ impl Setup {
             replicas: self.replicas,
             preferred: 0,
             watchful: self.watchful,
-            _database: database,
+            database,
             github,
             render,
             settings,
@@ -230,13 +239,7 @@ impl Setup {
     }
 
     /// Titan's environment, the same for a process and for the App in this one.
-    fn settings(
-        &self,
-        github: &GitHub,
-        render: &Render,
-        database: &TestDb,
-        folder: &TempDir,
-    ) -> BTreeMap<String, String> {
+    fn settings(&self, github: &GitHub, render: &Render, database: &Db, folder: &TempDir) -> BTreeMap<String, String> {
         let port = if self.in_a_process { free_port() } else { 0 };
         let hook = |service| render.hook_url(service).expect("a service");
         let mut settings = vec![
@@ -261,6 +264,39 @@ impl Setup {
     }
 }
 
+/// Where a story's database is.
+enum Db {
+    Shared(TestDb),
+    Own(OwnCluster),
+}
+
+impl Db {
+    async fn new(own: bool) -> Self {
+        if own { Self::Own(OwnCluster::new().await) } else { Self::Shared(TestDb::new().await) }
+    }
+
+    fn options(&self) -> PgConnectOptions {
+        match self {
+            Self::Shared(database) => database.options(),
+            Self::Own(cluster) => cluster.options(),
+        }
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::Shared(database) => database.url(),
+            Self::Own(cluster) => cluster.url(),
+        }
+    }
+
+    fn cluster(&mut self) -> &mut OwnCluster {
+        match self {
+            Self::Own(cluster) => cluster,
+            Self::Shared(_) => panic!("the story has no Postgres of its own"),
+        }
+    }
+}
+
 /// A world in which a story happens.
 pub struct World {
     /// The simulated GitHub.
@@ -278,7 +314,7 @@ pub struct World {
     /// The replica that webhooks go to while it works.
     preferred: usize,
     watchful: bool,
-    _database: TestDb,
+    database: Db,
     settings: BTreeMap<String, String>,
     _folder: TempDir,
     /// What GitHub sent meanwhile could not be delivered.
@@ -306,6 +342,17 @@ impl World {
             assert!(Instant::now() < deadline, "not settled after {PATIENCE:?}:\n{}", open.join("\n"));
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
+    }
+
+    /// Stops the story's own Postgres; what Titan is sent meanwhile it cannot take.
+    pub async fn stop_postgres(&mut self) {
+        self.was_down = true;
+        self.database.cluster().stop().await;
+    }
+
+    /// Starts it again, with everything that was committed.
+    pub async fn start_postgres(&mut self) {
+        self.database.cluster().start().await;
     }
 
     /// Waits until this holds.
