@@ -24,6 +24,7 @@ pub mod http;
 pub mod worker;
 
 pub mod app;
+pub mod audit;
 pub mod check_policy;
 
 pub mod playground;

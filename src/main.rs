@@ -1,12 +1,15 @@
 //! The program: subcommands and exit codes, nothing else.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use titan::app::{App, Database, Options};
+use titan::audit::{Selection, export, verify};
 use titan::config::{Config, DatabaseConfig, environment};
+use titan::domain::audit::Anchor;
 use titan::store::Store;
 use titan::worker::pace::Pace;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,6 +33,11 @@ enum Command {
     Jobs {
         #[command(subcommand)]
         command: JobsCommand,
+    },
+    /// Look at the audit log: every decision, refusal and effect, in a chain of hashes for each installation.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
     },
     /// Check a policy file, or ask which of its rules hits a path.
     CheckPolicy {
@@ -58,6 +66,28 @@ enum JobsCommand {
     Retry {
         /// Its id, as `titan jobs list` shows it.
         id: i64,
+    },
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Find entries that were changed, removed or inserted; the exit code is 1 when there are any.
+    Verify {
+        /// Only this installation's chain.
+        #[arg(long)]
+        installation: Option<i64>,
+        /// A chain's end as an earlier `verify` printed it, kept elsewhere: shows also a chain that was written anew.
+        #[arg(long, value_name = "POSITION:HASH")]
+        expect: Option<Anchor>,
+    },
+    /// Print the entries, a line of JSON each.
+    Export {
+        /// Only this installation's chain.
+        #[arg(long)]
+        installation: Option<i64>,
+        /// Only entries after this position.
+        #[arg(long, value_name = "POSITION", default_value_t = 0)]
+        after: i64,
     },
 }
 
@@ -101,6 +131,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
             migrate().await
         }
         Command::Jobs { command } => jobs(&command).await,
+        Command::Audit { command } => audit(command).await,
         Command::Playground { once, port } => titan::playground::command::run(once, port, supervisor()?).await,
         Command::CheckPolicy { .. } => Ok(()),
     }
@@ -148,6 +179,25 @@ async fn jobs(command: &JobsCommand) -> anyhow::Result<()> {
             let queued = store.retry_dead_job(*id).await.context("cannot queue the job")?;
             anyhow::ensure!(queued, "there is no dead job {id}; `titan jobs list` shows those that there are");
             println!("job {id} is queued again");
+        }
+    }
+    store.close().await;
+    Ok(())
+}
+
+async fn audit(command: AuditCommand) -> anyhow::Result<()> {
+    let database = Database::open(DatabaseConfig::read(&environment())).await?;
+    let store = Store::connect_lazy(database.options.clone());
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    match command {
+        AuditCommand::Verify { installation, expect } => {
+            let good = verify(&store, &Selection { installation }, expect, &mut out).await?;
+            out.flush().context("cannot print")?;
+            anyhow::ensure!(good, "the audit log was tampered with; the lines above say where");
+        }
+        AuditCommand::Export { installation, after } => {
+            export(&store, &Selection { installation }, after, &mut out).await?;
+            out.flush().context("cannot print")?;
         }
     }
     store.close().await;

@@ -1,6 +1,7 @@
 //! Decides. No async, no IO, no clock, no network, no database, and no wire or row types: functions from facts to a
 //! plan, so that every rule can be tested with literals. Re-exports nothing.
 
+pub mod audit;
 pub mod binding;
 pub mod command;
 pub mod consequence;

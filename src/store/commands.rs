@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 
 use super::jobs::{self, NewJob, enqueue};
 use super::{Lease, Store, StoreError, storable};
-use crate::domain::ids::{Environment, InstallationId, RunId};
+use crate::domain::ids::{CommitSha, Environment, InstallationId, RunId};
 use crate::domain::plan::{Plan, Refusal};
 use crate::domain::reason::Reason;
 
@@ -40,6 +40,19 @@ pub struct CommandRow {
     pub reason: Option<String>,
     /// When it came in.
     pub received_at: chrono::DateTime<chrono::Utc>,
+}
+
+/// The run that a refused run command leaves.
+#[derive(Debug, Clone, Copy)]
+pub struct RefusedRun<'a> {
+    /// Its id.
+    pub id: RunId,
+    /// The head when it was decided.
+    pub head: &'a CommitSha,
+    /// The project's row id, when the project is known.
+    pub project_id: Option<i64>,
+    /// Hash of the policy that it was decided under and the base commit it was read at; `None` without a valid policy.
+    pub policy: Option<(&'a str, &'a CommitSha)>,
 }
 
 /// A change of Titan's own state, as the store carries it out.
@@ -153,31 +166,33 @@ impl Store {
         lease: Lease,
         change_id: i64,
         command_id: i64,
-        run: Option<(RunId, &crate::domain::ids::CommitSha, Option<i64>)>,
+        run: Option<RefusedRun<'_>>,
         refusal: &Refusal,
         reason: Option<Reason>,
         answer: &str,
     ) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
         let actor = end(&mut tx, lease, change_id, command_id, "refused", reason.map(Reason::code), answer).await?;
-        if let (Some((id, head, project_id)), Some(kind)) = (run, crate::domain::run::RunKind::of(refusal.command)) {
+        if let (Some(run), Some(kind)) = (run, crate::domain::run::RunKind::of(refusal.command)) {
             sqlx::query(
                 "INSERT INTO run (id, change_id, project_id, command_id, kind, head, actor, status, conclusion, summary,
-                                  gates, completed_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, 'completed', 'refused', $8, $9, now())",
+                                  gates, policy_hash, policy_commit, completed_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, 'completed', 'refused', $8, $9, $10, $11, now())",
             )
-            .bind(id.0)
+            .bind(run.id.0)
             .bind(change_id)
-            .bind(project_id)
+            .bind(run.project_id)
             .bind(command_id)
             .bind(kind.as_str())
-            .bind(head.as_str())
+            .bind(run.head.as_str())
             .bind(&actor)
             .bind(reason.map_or("", Reason::code))
             .bind(super::storable_json(&refusal.gates)?)
+            .bind(run.policy.map(|(hash, _)| hash))
+            .bind(run.policy.map(|(_, commit)| commit.as_str()))
             .execute(&mut *tx)
             .await?;
-            super::events::append(&mut tx, id, "refused", &serde_json::json!({ "reason": reason })).await?;
+            super::events::append(&mut tx, run.id, "refused", &serde_json::json!({ "reason": reason })).await?;
         }
         Ok(tx.commit().await?)
     }

@@ -4,6 +4,7 @@
 //! behalf of a job carries its [`Lease`]; if the lease was lost in the meantime nothing is written.
 
 pub mod artifacts;
+pub mod audit;
 pub mod changes;
 pub mod commands;
 pub mod deliveries;

@@ -13,12 +13,12 @@ use crate::domain::plan::{Answer, Control, Decision, Plan, Refusal, decide};
 use crate::domain::reason::Reason;
 use crate::domain::report::answer;
 use crate::domain::run::RunKind;
-use crate::domain::snapshot::Snapshot;
+use crate::domain::snapshot::{PolicyFact, Snapshot};
 use crate::github::feedback::Reaction;
 use crate::github::webhook::{RepoFact, Trigger};
 use crate::github::{GitHubError, RepoRef};
 use crate::store::changes::Change;
-use crate::store::commands::{NewCommand, StateChange};
+use crate::store::commands::{NewCommand, RefusedRun, StateChange};
 use crate::store::jobs::Job;
 use crate::store::tenants::Repository;
 use crate::store::{Lease, StoreError};
@@ -354,8 +354,17 @@ impl Commit<'_> {
 
     async fn refuse(&self, refusal: &Refusal, actor: &str) -> Result<(), StoreError> {
         let project_id = self.project_id(refusal.project.as_ref()).await?;
+        let policy = match &self.snapshot.policy {
+            PolicyFact::Valid { policy, commit } => Some((policy.hash.as_str(), commit)),
+            PolicyFact::Missing | PolicyFact::Invalid(_) => None,
+        };
         let id = RunId(uuid::Uuid::now_v7());
-        let run = RunKind::of(refusal.command).map(|_| (id, &self.snapshot.change.head, project_id));
+        let run = RunKind::of(refusal.command).map(|_| RefusedRun {
+            id,
+            head: &self.snapshot.change.head,
+            project_id,
+            policy,
+        });
         let reason = first_reason(&refusal.gates);
         let text = answer::refusal(actor, refusal, &self.snapshot.change.head);
         tracing::info!(command = %refusal.command, ?reason, "refuses");

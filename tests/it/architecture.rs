@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("redact", &[]),
     ("config", &["redact"]),
     ("check_policy", &["domain"]),
+    ("audit", &["domain", "store"]),
     ("outbound", &[]),
     ("postgres", &[]),
     ("github", &["domain", "clock", "redact"]),
@@ -28,7 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("app", &["config", "redact", "store", "github", "render", "probe", "postgres", "http", "worker"]),
     // For trying Titan and for its tests: it may hold everything, and only `main` holds it.
     ("playground", &["*"]),
-    ("main", &["app", "check_policy", "config", "playground", "sandbox", "store", "worker"]),
+    ("main", &["app", "audit", "check_policy", "config", "domain", "playground", "sandbox", "store", "worker"]),
     ("lib", &["*"]),
 ];
 

@@ -20,6 +20,7 @@ mod render_sim;
 mod report;
 mod sandbox;
 mod store;
+mod story_audit;
 mod story_buttons;
 mod story_canary;
 mod story_comments;

@@ -17,7 +17,7 @@ use titan::domain::snapshot::{
 };
 use titan::domain::verdict::{BakeSample, SampleIdentity};
 use titan::store::changes::Change;
-use titan::store::commands::{NewCommand, StateChange};
+use titan::store::commands::{NewCommand, RefusedRun, StateChange};
 use titan::store::jobs::{JobKind, NewJob};
 use titan::store::runs::{Ending, Run};
 use titan::store::steps::Step;
@@ -79,7 +79,7 @@ impl Scene {
         let (lease, command) = self.command(&format!("/titan {kind}"), actor).await;
         let id = RunId(uuid::Uuid::now_v7());
         let reason = refusal.gates.iter().find_map(|gate: &GateResult| gate.reason);
-        let run = Some((id, &self.head, Some(self.project_id)));
+        let run = Some(RefusedRun { id, head: &self.head, project_id: Some(self.project_id), policy: None });
         let answer = "`permission-denied`";
         self.store
             .refuse_command(lease, self.change.id, command, run, &refusal, reason, answer)

@@ -1,0 +1,189 @@
+//! The audit log: it tells every decision, refusal and effect with who, where from, which commit and which policy, and
+//! whoever changes it afterwards is found out.
+
+use std::process::Output;
+
+use serde_json::Value;
+use sqlx::ConnectOptions;
+use tokio::process::Command;
+
+use crate::support::world::{PRODUCTION, World, world};
+
+const GOOD: &[(&str, &str)] = &[("src/index.html", "<h1>Shop 2</h1>\n")];
+
+/// `titan audit …` beside the running Titan.
+async fn audit(world: &World, args: &[&str]) -> Output {
+    let url = world.store.pool().connect_options().to_url_lossy();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_titan"));
+    command.arg("audit").args(args).env_clear().env("DATABASE_URL", url.as_str()).output().await.expect("titan ends")
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+async fn entries(world: &World) -> Vec<Value> {
+    let output = audit(world, &["export"]).await;
+    assert!(output.status.success(), "{}", told(&output));
+    told(&output).lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+/// The one entry of this kind whose facts are these.
+fn find<'e>(entries: &'e [Value], kind: &str, facts: &[(&str, &str)]) -> &'e Value {
+    let is = |entry: &&Value| {
+        entry["entry"]["kind"] == kind && facts.iter().all(|(name, value)| entry["entry"][name] == *value)
+    };
+    let found: Vec<_> = entries.iter().filter(is).collect();
+    let told = || entries.iter().map(|entry| entry["body"].to_string()).collect::<Vec<_>>().join("\n");
+    assert_eq!(found.len(), 1, "{kind} {facts:?} in\n{}", told());
+    &found[0]["entry"]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_tells_every_decision_refusal_and_effect_with_who_where_from_and_what() {
+    let world = world().start().await;
+    let pr = world.proposed(GOOD).await;
+    world.refused(pr, "dave", "/titan canary", "permission_denied").await;
+    world.say(pr, "alice", "/titan arm").await;
+    world.say(pr, "carol", "/titan canary").await;
+    world.say(pr, "bob", "/titan promote").await;
+    let head = world.head(pr);
+    let shipped = world.live(PRODUCTION).await;
+
+    let entries = entries(&world).await;
+    let repository = "acme/shop";
+    let refused = find(&entries, "command", &[("actor", "dave"), ("text", "/titan canary")]);
+    assert_eq!(refused["conclusion"], "refused");
+    assert_eq!(refused["reason"], "permission_denied");
+    assert_eq!(refused["surface"], "comment");
+    assert_eq!(refused["commit"], head);
+    assert!(refused["policy"].as_str().is_some_and(|hash| hash.len() == 64), "{refused:#}");
+    assert!(refused["gates"].as_array().is_some_and(|gates| gates.len() > 5), "the whole table: {refused:#}");
+    find(&entries, "armed", &[("repository", repository), ("actor", "alice")]);
+    let canary = find(&entries, "command", &[("actor", "carol"), ("text", "/titan canary")]);
+    assert_eq!((&canary["conclusion"], &canary["commit"]), (&"started".into(), &head.clone().into()));
+    for (actor, command) in [("carol", "canary"), ("bob", "promote")] {
+        let facts = [("command", command), ("actor", actor), ("commit", head.as_str()), ("surface", "comment")];
+        find(&entries, "run_accepted", &facts);
+        let ended = find(&entries, "run_concluded", &facts);
+        assert_eq!(ended["data"]["conclusion"], "success");
+        assert_eq!(ended["policy"], refused["policy"]);
+    }
+    let effects = |step: &str, command: &str| {
+        let is = |entry: &&Value| {
+            let entry = &entry["entry"];
+            entry["kind"] == "effect" && entry["step"] == step && entry["command"] == command
+        };
+        entries.iter().filter(is).map(|entry| entry["entry"]["data"].clone()).collect::<Vec<_>>()
+    };
+    let merge = effects("merge", "promote");
+    assert!(merge[0]["intent_at"].is_string() && merge[0]["merge_commit"].is_null(), "the intent first: {merge:#?}");
+    assert_eq!(merge.last().expect("an outcome")["merge_commit"], shipped);
+    let deploy = effects("deploy", "canary");
+    assert!(deploy[0]["intent_at"].is_string() && deploy[0]["deploy"].is_null(), "the intent first: {deploy:#?}");
+    assert!(deploy.last().expect("an outcome")["deploy"].is_string());
+    find(&entries, "locked", &[("environment", "canary"), ("taken_by", "carol"), ("project", "web")]);
+    let live = [("environment", "production"), ("commit", shipped.as_str()), ("status", "good")];
+    assert_eq!(find(&entries, "release", &live)["current"], true);
+    assert!(entries.iter().any(|entry| entry["entry"]["kind"] == "feedback" && entry["entry"]["key"] == "comment"));
+
+    let output = audit(&world, &["verify"]).await;
+    assert!(output.status.success(), "{}", told(&output));
+    assert!(told(&output).contains(&format!("intact, ends at {}:", entries.len())), "{}", told(&output));
+    world.end().await;
+}
+
+/// What an intruder with the database's own rights does, and what is found.
+const TAMPERINGS: &[(&str, &str)] = &[
+    ("UPDATE audit SET body = replace(body, 'carol', 'alice') WHERE position = 3", "entry 3 was changed"),
+    ("DELETE FROM audit WHERE position = 2", "entry 2 was removed"),
+    ("DELETE FROM audit WHERE position >= (SELECT entries - 1 FROM audit_chain)", "were removed"),
+    ("DELETE FROM audit", "entries 1 to "),
+    (
+        "INSERT INTO audit (installation_id, body, position, previous, hash)
+         SELECT installation_id, body, NULL, previous, hash FROM audit WHERE position = 2",
+        "was inserted beside the chain",
+    ),
+    (
+        "INSERT INTO audit (installation_id, body, position, previous, hash)
+         SELECT installation_id, 'forged', entries + 1, head, repeat('a', 64) FROM audit_chain",
+        "was changed after it was written",
+    ),
+    ("DELETE FROM audit_chain", "the chain ends with entry"),
+    (
+        "UPDATE audit a SET body = b.body FROM audit b
+         WHERE a.position IN (2, 3) AND b.position = 5 - a.position",
+        "entry 2 was changed",
+    ),
+    (
+        "UPDATE audit SET body = 'forged', hash = encode(sha256(convert_to(
+            previous || E'\\n' || installation_id || E'\\n' || position || E'\\n' || 'forged', 'UTF8')), 'hex')
+         WHERE position = 3",
+        "entry 4 does not follow",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_changes_it_afterwards_is_found_out() {
+    let world = world().start().await;
+    let pr = world.pull_request(GOOD);
+    world.say(pr, "carol", "/titan propose").await;
+    let pool = world.store.pool();
+    for statement in ["UPDATE audit SET body = 'x'", "DELETE FROM audit", "TRUNCATE audit"] {
+        let refused = sqlx::query(statement).execute(pool).await.expect_err(statement);
+        assert!(refused.to_string().contains("only added to"), "{refused}");
+    }
+    for (statement, finding) in TAMPERINGS {
+        // The triggers keep honest programs from it; an intruder switches them off.
+        sqlx::raw_sql(
+            "CREATE TABLE kept_audit AS TABLE audit; CREATE TABLE kept_chain AS TABLE audit_chain;
+             ALTER TABLE audit DISABLE TRIGGER USER",
+        )
+        .execute(pool)
+        .await
+        .unwrap();
+        let done = sqlx::query(*statement).execute(pool).await.expect(statement).rows_affected();
+        assert!(done > 0, "{statement}");
+        let output = audit(&world, &["verify"]).await;
+        assert_eq!(output.status.code(), Some(1), "{statement}: {}", told(&output));
+        assert!(told(&output).contains("BROKEN") && told(&output).contains(finding), "{statement}: {}", told(&output));
+        sqlx::raw_sql(
+            "DELETE FROM audit; INSERT INTO audit OVERRIDING SYSTEM VALUE SELECT * FROM kept_audit;
+             DELETE FROM audit_chain; INSERT INTO audit_chain SELECT * FROM kept_chain;
+             DROP TABLE kept_audit, kept_chain; ALTER TABLE audit ENABLE TRIGGER USER",
+        )
+        .execute(pool)
+        .await
+        .unwrap();
+        let output = audit(&world, &["verify"]).await;
+        assert!(output.status.success(), "put back after {statement}: {}", told(&output));
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_that_was_written_anew_shows_against_an_end_that_was_kept() {
+    let world = world().start().await;
+    let pr = world.pull_request(GOOD);
+    world.say(pr, "carol", "/titan propose").await;
+    let kept = told(&audit(&world, &["verify"]).await);
+    let kept = kept.trim().rsplit(' ').next().expect("an end").to_owned();
+    let pool = world.store.pool();
+    sqlx::raw_sql(
+        "ALTER TABLE audit DISABLE TRIGGER USER;
+         CREATE TABLE forged AS SELECT installation_id, replace(body, 'carol', 'alice') AS body FROM audit ORDER BY id;
+         DELETE FROM audit; DELETE FROM audit_chain; ALTER TABLE audit ENABLE TRIGGER USER;
+         INSERT INTO audit (installation_id, body) SELECT installation_id, body FROM forged; DROP TABLE forged",
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+    assert!(audit(&world, &["verify"]).await.status.success(), "alone it cannot be seen");
+    let installation = entries(&world).await[0]["installation"].to_string();
+    let output = audit(&world, &["verify", "--installation", &installation, "--expect", &kept]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(told(&output).contains("the chain was written anew"), "{}", told(&output));
+    let wrong = audit(&world, &["verify", "--installation", "4711"]).await;
+    assert!(told(&wrong).contains("there is no installation 4711"), "{}", told(&wrong));
+    world.end().await;
+}
