@@ -5,6 +5,7 @@
 
 pub mod artifacts;
 pub mod audit;
+pub mod buttons;
 pub mod changes;
 pub mod commands;
 pub mod deliveries;

@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::press::{self, Press, Pressed};
 use super::{Done, JobError, Services, facts};
-use crate::clock;
 use crate::domain::binding::Given;
 use crate::domain::command::{Command, CommandName, Parsed, parse};
 use crate::domain::gates::GateResult;
@@ -50,6 +50,8 @@ struct Asked {
 enum What {
     Command(Command),
     Misunderstood(crate::domain::command::Hint, String),
+    /// A button that is not good any more: why, and the command to give instead.
+    Spent(String, Command),
 }
 
 /// Acts on one stored trigger.
@@ -127,12 +129,16 @@ async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Re
             if actor.bot || (app_id.is_some() && app_id != own_app(services).await?) {
                 return Ok(None);
             }
-            let Some((number, project)) = pressed_on(services, &repo, &external_id).await? else { return Ok(None) };
-            let Some(name) = button(&identifier) else { return Ok(None) };
-            // The event does not say when the button was pressed; one that came late was first sent about then.
-            let at = services.store.find_first_attempt(delivery).await?.unwrap_or_else(clock::now);
-            let given = Given { at, head: Some(head) };
-            let what = What::Command(Command { project, ..Command::bare(name) });
+            let (login, head) = (actor.login.as_str(), &head);
+            let pressed =
+                Pressed { repo: &repo, external_id: &external_id, head, identifier: &identifier, login, delivery };
+            let Some(Press { number, given, command, spent }) = press::read(services, &pressed).await? else {
+                return Ok(None);
+            };
+            let what = match spent {
+                Some(why) => What::Spent(why, command),
+                None => What::Command(command),
+            };
             Ok(Some(Asked { repo, number, actor: actor.login, source: "button", key, comment_id: None, given, what }))
         }
         _ => Ok(None),
@@ -178,24 +184,6 @@ async fn is_pull_request(services: &Services, repo: &RepoFact, number: PrNumber)
         Err(GitHubError::NotFound(_)) => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-/// The command of a check run's button.
-fn button(identifier: &str) -> Option<CommandName> {
-    [CommandName::Propose, CommandName::Canary, CommandName::Promote, CommandName::Rollback]
-        .into_iter()
-        .find(|name| name.as_str() == identifier)
-}
-
-/// The pull request and project of the run that posted a check; `None` when it is not a check of this repository's runs.
-async fn pressed_on(
-    services: &Services,
-    repo: &RepoFact,
-    external_id: &str,
-) -> Result<Option<(PrNumber, Option<ProjectName>)>, JobError> {
-    let Some(id) = external_id.split(':').next().and_then(|id| id.parse::<RunId>().ok()) else { return Ok(None) };
-    let run = services.store.find_run(id).await?;
-    Ok(run.filter(|run| run.repo.same(&repo.name)).map(|run| (run.number, run.project)))
 }
 
 async fn own_app(services: &Services) -> Result<Option<i64>, JobError> {
@@ -256,6 +244,7 @@ async fn carry_out(services: &Services, lease: Lease, asked: Asked) -> Result<Do
     let text = match &asked.what {
         What::Command(command) => command.to_string(),
         What::Misunderstood(_, line) => line.clone(),
+        What::Spent(_, command) => command.to_string(),
     };
     let new = NewCommand {
         key: &asked.key,
@@ -278,6 +267,13 @@ async fn carry_out(services: &Services, lease: Lease, asked: Asked) -> Result<Do
             services
                 .store
                 .conclude_command(lease, change.id, command_id, "misunderstood", &text, &StateChange::None)
+                .await?;
+        }
+        What::Spent(why, command) => {
+            let text = answer::spent_button(&asked.actor, why, command);
+            services
+                .store
+                .conclude_command(lease, change.id, command_id, "answered", &text, &StateChange::None)
                 .await?;
         }
         What::Command(command) => {

@@ -7,6 +7,7 @@ pub mod facts;
 pub mod intake;
 pub mod pace;
 pub mod pool;
+mod press;
 pub mod reconcile;
 pub mod report;
 pub mod steps;

@@ -8,6 +8,7 @@
 mod wire;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -31,6 +32,8 @@ const COMMANDS: i64 = 30;
 const RELEASES: i64 = 5;
 /// After so many calls without a proper answer the rest is left for the next time: each may take a minute to fail.
 const TROUBLES: usize = 3;
+/// How long a button of a check is good. Whoever presses an older one is offered the command instead.
+const BUTTON_LIFE: Duration = Duration::from_secs(72 * 60 * 60);
 /// What stands for the content of a reaction, which never changes.
 const SENT: &str = "sent";
 
@@ -218,8 +221,9 @@ impl Desk<'_> {
 
     async fn keep_check(&self, run: RunId, view: CheckView) -> Result<(), Trouble> {
         let view = self.clean_check(view);
-        let (key, hash) = (check_key(run, &view), hash(&view));
-        let write = wire::check_run(&view);
+        let nonces = self.nonces(run, &view).await?;
+        let (key, hash) = (check_key(run, &view), hash(&(&view, &nonces)));
+        let write = wire::check_run(&view, &nonces);
         let id = match self.intend(&key, &hash).await? {
             Standing::Same => return Ok(()),
             Standing::There(id) => Some(id),
@@ -236,6 +240,16 @@ impl Desk<'_> {
         }
         let id = self.client.create_check_run(&write).await?;
         Ok(self.put(&key, Some(id), Some(&hash)).await?)
+    }
+
+    /// What the buttons of a check are known by: a button that was pressed or is too old is followed by a fresh one.
+    async fn nonces(&self, run: RunId, view: &CheckView) -> Result<Vec<String>, StoreError> {
+        let mut nonces = Vec::new();
+        for button in &view.buttons {
+            let (store, check) = (&self.reporter.store, view.name.as_str());
+            nonces.push(store.ensure_button(run, check, button.command, &view.head, BUTTON_LIFE).await?);
+        }
+        Ok(nonces)
     }
 
     /// A deployment is made once; afterwards each new state is one more status.

@@ -6,7 +6,7 @@
 use askama::Template;
 
 use super::words::{Mark, cell, code, count};
-use crate::domain::command::{CommandName, Hint};
+use crate::domain::command::{Command, CommandName, Hint};
 use crate::domain::gates::GateResult;
 use crate::domain::ids::CommitSha;
 use crate::domain::markdown::escape;
@@ -152,6 +152,16 @@ pub fn hint(actor: &str, hint: &Hint) -> String {
         "🤔 **Not understood**, {}: {}. {meant} Comment `/titan help` to see what you may do here.",
         code(actor),
         cell(&hint.problem)
+    )
+}
+
+/// A press of a button that is not good any more. `why` is finished Markdown; `ready` does the same as a comment.
+pub fn spent_button(actor: &str, why: &str, ready: &Command) -> String {
+    format!(
+        "⌛ **Nothing was started**, {}: {}. The check shows a fresh button where one is due; or comment {}.",
+        code(actor),
+        cell(why),
+        code(&ready.to_string())
     )
 }
 

@@ -95,7 +95,7 @@ pub struct CheckButton {
     pub label: &'static str,
     /// What it does, at most 40 characters.
     pub description: &'static str,
-    /// The command; its name is the button's identifier.
+    /// What a press asks for. At GitHub the button is known by a nonce, which is good for one press.
     pub command: CommandName,
 }
 

@@ -311,6 +311,11 @@ impl GitHub {
         self.act(login, |state| state.press_button(full_name, check_run, identifier, login))
     }
 
+    /// Presses a button that the check run does not show any more, on a page that was open for long.
+    pub fn press_old_button(&self, full_name: &str, check_run: u64, identifier: &str, login: &str) -> Result<()> {
+        self.act(login, |state| state.press_old_button(full_name, check_run, identifier, login))
+    }
+
     /// Asks for a check run to be made again.
     pub fn rerequest_check(&self, full_name: &str, check_run: u64, login: &str) -> Result<()> {
         self.act(login, |state| state.rerequest_check(full_name, check_run, login))

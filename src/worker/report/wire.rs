@@ -6,8 +6,8 @@ use crate::github::feedback::{
     self, Annotation, AnnotationLevel, CheckAction, CheckRunWrite, DeploymentStatusWrite, DeploymentWrite,
 };
 
-/// A check run as the adapter takes it.
-pub(super) fn check_run(view: &CheckView) -> CheckRunWrite {
+/// A check run as the adapter takes it; `nonces` has one for each button.
+pub(super) fn check_run(view: &CheckView, nonces: &[String]) -> CheckRunWrite {
     CheckRunWrite {
         name: view.name.as_str().to_owned(),
         head: view.head.clone(),
@@ -29,7 +29,7 @@ pub(super) fn check_run(view: &CheckView) -> CheckRunWrite {
         summary: view.summary.clone(),
         text: None,
         annotations: view.notes.iter().map(annotation).collect(),
-        actions: view.buttons.iter().map(action).collect(),
+        actions: view.buttons.iter().zip(nonces).map(|(button, nonce)| action(button, nonce)).collect(),
     }
 }
 
@@ -44,11 +44,11 @@ fn annotation(note: &CheckNote) -> Annotation {
     }
 }
 
-fn action(button: &CheckButton) -> CheckAction {
+fn action(button: &CheckButton, nonce: &str) -> CheckAction {
     CheckAction {
         label: button.label.to_owned(),
         description: button.description.to_owned(),
-        identifier: button.command.as_str().to_owned(),
+        identifier: nonce.to_owned(),
     }
 }
 

@@ -187,6 +187,13 @@ impl State {
         self.emit_check(full_name, id, "requested_action", by, more)
     }
 
+    /// The press on a page that was opened before the check run got other buttons.
+    pub fn press_old_button(&mut self, full_name: &str, id: u64, identifier: &str, by: &str) -> Result<()> {
+        self.check_mut(full_name, id)?;
+        let more = json!({ "requested_action": { "identifier": identifier } });
+        self.emit_check(full_name, id, "requested_action", by, more)
+    }
+
     /// Asks for a check run to be made again, as the "Re-run" link does.
     pub fn rerequest_check(&mut self, full_name: &str, id: u64, by: &str) -> Result<()> {
         self.check_mut(full_name, id)?;

@@ -91,7 +91,21 @@ impl World {
     /// Somebody presses a button of the newest check run of that name on the pull request's head.
     pub fn press(&self, pr: u64, check: &str, button: &str, login: &str) {
         let run = self.check(pr, check);
-        self.github.press_check_button(REPO, run.id, button, login).expect("the check shows this button");
+        let nonce = self.nonce(pr, check, button);
+        self.github.press_check_button(REPO, run.id, &nonce, login).expect("the check shows this button");
+    }
+
+    /// What GitHub knows a check's button by. Buttons are named by their commands here.
+    pub fn nonce(&self, pr: u64, check: &str, button: &str) -> String {
+        let label = match button {
+            "canary" => "Deploy canary",
+            "promote" => "Promote",
+            "rollback" => "Roll back",
+            other => other,
+        };
+        let run = self.check(pr, check);
+        let action = run.actions.iter().find(|action| action.label == label);
+        action.unwrap_or_else(|| panic!("no button {label:?}: {:?}", run.actions)).identifier.clone()
     }
 
     /// Somebody approves.
