@@ -212,6 +212,10 @@ impl GitHub {
         let request = request
             .body(call.body.clone().unwrap_or_default())
             .map_err(|_| invalid("the address cannot be written as a URL"))?;
+        // The last moment at which a worker that was frozen meanwhile can learn that it was overtaken.
+        if call.method != Method::GET && crate::claim::has_run_out() {
+            return Err(transient(crate::claim::RAN_OUT.to_owned()));
+        }
         let response = self.inner.http.execute(request).await.map_err(|e| transient(root_cause(&e)))?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, ANSWER_BYTES)

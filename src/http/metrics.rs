@@ -29,6 +29,7 @@ pub fn routes() -> Router<WebState> {
 /// Says what the process's own counters mean.
 pub fn describe() {
     ::metrics::describe_counter!("titan_http_requests_total", "HTTP requests by route, method and status");
+    ::metrics::describe_counter!("titan_job_claims_total", "looks at the queue by what they found");
     ::metrics::describe_counter!("titan_webhook_requests_total", "webhook requests by what they were answered");
 }
 

@@ -114,6 +114,9 @@ impl Api {
         if let Some(body) = &call.body {
             request = request.json(body);
         }
+        if call.method != Method::GET {
+            refuse_without_claim(&call.name())?;
+        }
         let request = request.header(ACCEPT, "application/json").header(AUTHORIZATION, self.authorization.clone());
         receive(request, call.name(), &self.redactor).await
     }
@@ -126,7 +129,16 @@ pub(super) async fn trigger(
     name: &str,
     redactor: &Redactor,
 ) -> Result<Answer, RenderError> {
+    refuse_without_claim(name)?;
     receive(client.post(url.expose_secret()), name.to_owned(), redactor).await
+}
+
+/// The last moment at which a worker that was frozen meanwhile can learn that it was overtaken.
+fn refuse_without_claim(name: &str) -> Result<(), RenderError> {
+    match crate::claim::has_run_out() {
+        true => Err(RenderError::Transient(format!("{name}: {}", crate::claim::RAN_OUT))),
+        false => Ok(()),
+    }
 }
 
 async fn receive(request: reqwest::RequestBuilder, name: String, redactor: &Redactor) -> Result<Answer, RenderError> {

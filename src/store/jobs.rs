@@ -272,23 +272,39 @@ impl Store {
         if done.rows_affected() == 0 { Err(StoreError::LeaseLost(lease.job_id)) } else { Ok(()) }
     }
 
-    /// Puts jobs whose worker did not come back into the queue again; gives their number.
+    /// Puts jobs whose worker did not come back into the queue again; gives their number. One that is held by a
+    /// transaction is left for the next time: its worker may be about to commit, or be frozen in the middle of it.
     ///
     /// # Errors
     /// When the database says no.
     pub async fn reap_jobs(&self) -> Result<u64, StoreError> {
-        let reaped = sqlx::query(
-            "UPDATE job SET status = 'queued', lease_until = NULL, last_error = 'the worker did not come back'
-             WHERE status = 'running' AND lease_until < now()
-               AND NOT (kind = 'report' AND EXISTS (SELECT 1 FROM job o WHERE o.key = job.key AND o.status = 'queued'))",
+        let mut tx = self.pool.begin().await?;
+        let late: Vec<i64> = sqlx::query_scalar(
+            "SELECT id FROM job WHERE status = 'running' AND lease_until < now() FOR UPDATE SKIP LOCKED",
         )
-        .execute(&self.pool)
+        .fetch_all(&mut *tx)
         .await?;
-        let replaced =
-            sqlx::query("DELETE FROM job WHERE status = 'running' AND lease_until < now() AND kind = 'report'")
-                .execute(&self.pool)
-                .await?;
-        Ok(reaped.rows_affected() + replaced.rows_affected())
+        if late.is_empty() {
+            return Ok(0);
+        }
+        // A report says only "show the latest": when one is queued, the one of the lost worker has nothing to add.
+        sqlx::query(
+            "DELETE FROM job WHERE id = ANY($1) AND kind = 'report'
+               AND EXISTS (SELECT 1 FROM job o WHERE o.key = job.key AND o.kind = 'report' AND o.status = 'queued')",
+        )
+        .bind(&late)
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query(
+            "UPDATE job SET status = 'queued', lease_until = NULL, last_error = 'the worker did not come back'
+             WHERE id = ANY($1)",
+        )
+        .bind(&late)
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query("SELECT pg_notify($1, 'again')").bind(JOB_CHANNEL).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(u64::try_from(late.len()).unwrap_or(u64::MAX))
     }
 
     /// When the next job becomes due that nothing holds back, if there is one. A job that waits for another of its key

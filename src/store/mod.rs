@@ -33,6 +33,10 @@ pub const JOB_CHANNEL: &str = "titan_job";
 /// The channel that announces run events and new log text; its payload is the run's id.
 pub const EVENT_CHANNEL: &str = "titan_event";
 
+/// A transaction that says nothing for so long is ended by Postgres. No transaction here waits for anything but Postgres,
+/// so only a process that was frozen in the middle of one does that; the rows that it holds are others' to go on with.
+const IDLE_LIMIT: &str = "4s";
+
 /// What went wrong in the store, named by what the caller does about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -122,6 +126,15 @@ impl Store {
             .acquire_timeout(Duration::from_secs(3))
             .max_lifetime(Duration::from_secs(600))
             .idle_timeout(Duration::from_secs(300))
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    sqlx::query("SELECT set_config('idle_in_transaction_session_timeout', $1, false)")
+                        .bind(IDLE_LIMIT)
+                        .execute(connection)
+                        .await
+                        .map(|_| ())
+                })
+            })
             .connect_lazy_with(options);
         Self { pool }
     }

@@ -1,4 +1,7 @@
 //! The loop: claim, heartbeat, carry out, record. Woken by NOTIFY, by the next due time, and by a poll in case both fail.
+//!
+//! One task claims for all slots, so that an announcement costs one look at the queue in each replica, however many slots
+//! wait for work.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::{Done, JobError, Services, intake, reconcile, steps};
+use crate::claim::{Claim, Moment};
 use crate::clock;
 use crate::store::jobs::{Job, JobKind};
 use crate::store::{JOB_CHANNEL, StoreError};
@@ -42,9 +46,7 @@ impl Pool {
         tasks.spawn(listen(services.clone(), wake.clone(), stopped.clone()));
         tasks.spawn(reap(services.clone(), wake.clone(), stopped.clone()));
         tasks.spawn(reconcile::watch(services.clone(), stopped.clone()));
-        for _ in 0..SLOTS {
-            tasks.spawn(work(services.clone(), wake.clone(), stopped.clone()));
-        }
+        tasks.spawn(dispatch(services, wake, stopped));
         Self { stop, tasks }
     }
 
@@ -66,7 +68,7 @@ async fn listen(services: Services, wake: Arc<Notify>, mut stopped: watch::Recei
             listener.listen(JOB_CHANNEL).await?;
             loop {
                 listener.recv().await?;
-                wake.notify_waiters();
+                wake.notify_one();
             }
         };
         let result: Result<(), sqlx::Error> = tokio::select! {
@@ -90,7 +92,7 @@ async fn reap(services: Services, wake: Arc<Notify>, mut stopped: watch::Receive
             Ok(0) => {}
             Ok(count) => {
                 tracing::warn!(count, "took over jobs whose worker did not come back");
-                wake.notify_waiters();
+                wake.notify_one();
             }
             Err(error) => tracing::warn!(%error, "cannot look for lost jobs"),
         }
@@ -101,32 +103,50 @@ async fn reap(services: Services, wake: Arc<Notify>, mut stopped: watch::Receive
     }
 }
 
-async fn work(services: Services, wake: Arc<Notify>, mut stopped: watch::Receiver<bool>) {
+/// Claims jobs as long as a slot is free and a job is due, then waits for whatever comes first: an announcement, the next
+/// due time, or the end of a job here, because that may have queued or freed another.
+async fn dispatch(services: Services, wake: Arc<Notify>, mut stopped: watch::Receiver<bool>) {
+    let mut jobs = JoinSet::new();
     while !*stopped.borrow() {
-        // Interest is registered before the queue is read, so that no announcement can fall in between.
-        let mut woken = std::pin::pin!(wake.notified());
-        woken.as_mut().enable();
-        match services.store.claim_job(services.pace.lease.lease).await {
-            Ok(Some(job)) => carry_out(&services, job, stopped.clone()).await,
+        while jobs.try_join_next().is_some() {}
+        if jobs.len() >= SLOTS {
+            jobs.join_next().await;
+            continue;
+        }
+        let asked = Moment::now();
+        let claimed = services.store.claim_job(services.pace.lease.lease).await;
+        let pause = match claimed {
+            Ok(Some(job)) => {
+                count_claim("job");
+                let claim = Claim::new(asked, services.pace.lease.lease);
+                let (services, stopped) = (services.clone(), stopped.clone());
+                jobs.spawn(async move { carry_out(&services, job, claim, stopped).await });
+                continue;
+            }
             Ok(None) => {
-                let pause = pause(&services).await;
-                tokio::select! {
-                    () = woken => {}
-                    () = tokio::time::sleep(pause) => {}
-                    _ = stopped.changed() => return,
-                }
+                count_claim("nothing");
+                pause(&services).await
             }
             Err(error) => {
                 if !error.is_unavailable() {
                     tracing::error!(%error, "cannot claim jobs");
                 }
-                tokio::select! {
-                    () = tokio::time::sleep(services.pace.lease.poll) => {}
-                    _ = stopped.changed() => return,
-                }
+                services.pace.lease.poll
             }
+        };
+        // An announcement that came since the queue was read is kept until here.
+        tokio::select! {
+            () = wake.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+            Some(_) = jobs.join_next() => {}
+            _ = stopped.changed() => {}
         }
     }
+    while jobs.join_next().await.is_some() {}
+}
+
+fn count_claim(found: &'static str) {
+    metrics::counter!("titan_job_claims_total", "found" => found).increment(1);
 }
 
 /// How long until there may be something to do.
@@ -138,7 +158,7 @@ async fn pause(services: &Services) -> Duration {
     }
 }
 
-async fn carry_out(services: &Services, job: Job, mut stopped: watch::Receiver<bool>) {
+async fn carry_out(services: &Services, job: Job, claim: Claim, mut stopped: watch::Receiver<bool>) {
     let span = tracing::info_span!(
         "job",
         job = job.lease.job_id,
@@ -156,7 +176,7 @@ async fn carry_out(services: &Services, job: Job, mut stopped: watch::Receiver<b
         return record(services, &job, Some(Err(JobError::Never(why)))).instrument(span).await;
     }
     let outcome = async {
-        let body = AssertUnwindSafe(execute(services, &job)).catch_unwind();
+        let body = claim.clone().hold(AssertUnwindSafe(execute(services, &job)).catch_unwind());
         let drained = async {
             let _ = stopped.wait_for(|stop| *stop).await;
             tokio::time::sleep(DRAIN).await;
@@ -166,7 +186,7 @@ async fn carry_out(services: &Services, job: Job, mut stopped: watch::Receiver<b
                 Ok(result) => result,
                 Err(panic) => Err(JobError::Never(format!("panicked: {}", message(&*panic)))),
             }),
-            () = heartbeats(services, &job) => Some(Err(JobError::LeaseLost)),
+            () = heartbeats(services, &job, &claim) => Some(Err(JobError::LeaseLost)),
             () = drained => None,
         }
     }
@@ -180,11 +200,13 @@ fn message(panic: &(dyn std::any::Any + Send)) -> &str {
 }
 
 /// Returns only when the lease is lost.
-async fn heartbeats(services: &Services, job: &Job) {
+async fn heartbeats(services: &Services, job: &Job, claim: &Claim) {
+    let lease = services.pace.lease.lease;
     loop {
         tokio::time::sleep(services.pace.lease.heartbeat).await;
-        match services.store.heartbeat(job.lease, services.pace.lease.lease).await {
-            Ok(()) => {}
+        let asked = Moment::now();
+        match services.store.heartbeat(job.lease, lease).await {
+            Ok(()) => claim.renew(asked, lease),
             Err(StoreError::LeaseLost(_)) => return,
             // The database may be back before the lease ends; every commit checks the lease anyway.
             Err(error) => tracing::warn!(%error, "missed a heartbeat"),

@@ -195,12 +195,11 @@ impl Desk<'_> {
     /// Begins anew, because what the id named is gone at GitHub.
     async fn intend_again(&self, key: &str) -> Result<(), StoreError> {
         tracing::info!(key, "it was deleted at GitHub; writes it again");
-        self.reporter.store.forget_feedback(self.facts.id, key).await?;
-        self.reporter.store.intend_feedback(self.lease, self.facts.id, key).await.map(|_| ())
+        self.reporter.store.intend_feedback_again(self.lease, self.facts.id, key).await
     }
 
     async fn put(&self, key: &str, id: Option<i64>, hash: Option<&str>) -> Result<(), StoreError> {
-        self.reporter.store.put_feedback(self.facts.id, key, id, hash).await
+        self.reporter.store.put_feedback(self.lease, self.facts.id, key, id, hash).await
     }
 
     /// 🚀 for what was done or is on its way, 😕 for what was refused or not understood.

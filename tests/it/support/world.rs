@@ -4,6 +4,7 @@
 //! `people`, what can be seen afterwards in `seen`, how Titan runs in `titan_process` and `replicas`. A story ends with [`World::end`], which
 //! fails when anything is left over or anything was said that GitHub or Render do not document.
 
+mod invariants;
 mod people;
 mod replicas;
 mod seen;

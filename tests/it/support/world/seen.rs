@@ -141,7 +141,11 @@ impl World {
 
     /// What Titan's API answers at a path, as text.
     pub async fn get(&self, path: &str) -> String {
-        let url = format!("{}{path}", self.titan_url());
+        self.get_at(&format!("{}{path}", self.titan_url())).await
+    }
+
+    /// What is answered at an address, as text.
+    pub async fn get_at(&self, url: &str) -> String {
         self.http.get(url).send().await.expect("titan answers").text().await.expect("text")
     }
 }
