@@ -25,8 +25,9 @@ const UNREADABLE: u8 = 2;
 ///
 /// Without `paths`: prints a summary, or every mistake with its place in the file. With `paths`, a file with one path
 /// a line (`-` for standard input): prints for each path one line of JSON, `{"path", "protected", "allowed", "rule"}`,
-/// in the order of the list. A line is taken as it is, without its LF or CRLF; empty lines are passed over, bytes that
-/// are no UTF-8 become U+FFFD, and a leading `./` does not count.
+/// in the order of the list, and with `"look_alike"` when the path is only on some systems that of a protected file. A
+/// line is taken as it is, without its LF or CRLF, byte for byte; empty lines are passed over, bytes that are no UTF-8
+/// are shown as U+FFFD, and a leading `./` does not count.
 ///
 /// The exit code is 0 for a good policy, 1 for one with mistakes, 2 when something could not be read.
 pub fn run(file: &Path, paths: Option<&str>) -> ExitCode {
@@ -170,9 +171,12 @@ fn answer(rules: &PathRules, list: &[u8], out: &mut impl Write) -> io::Result<()
         if line.is_empty() {
             continue;
         }
-        let path = String::from_utf8_lossy(line);
-        let mut answer = rules.ask(path.trim_start_matches("./"));
-        answer.path = path.into_owned();
+        let mut path = line;
+        while let Some(rest) = path.strip_prefix(b"./") {
+            path = rest;
+        }
+        let mut answer = rules.ask(path);
+        answer.path = String::from_utf8_lossy(line).into_owned();
         serde_json::to_writer(&mut *out, &answer)?;
         out.write_all(b"\n")?;
     }

@@ -20,6 +20,10 @@ use url::Url;
 use crate::domain::ids::CommitSha;
 use crate::redact::Redactor;
 
+mod trees;
+
+pub use trees::{TreeDiff, diff_trees};
+
 /// The system's programs; Titan's own `PATH` may lead anywhere.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How much of git's words is read. The reason stands at the end of them, and this is far more than git says.
@@ -90,12 +94,7 @@ pub async fn checkout(
     into: &Path,
     deadline: Instant,
 ) -> Result<(), CheckoutError> {
-    if !matches!(git_url.scheme(), "https" | "http") {
-        return Err(CheckoutError::Address("its scheme is neither https nor http"));
-    }
-    if !git_url.username().is_empty() || git_url.password().is_some() {
-        return Err(CheckoutError::Address("it contains credentials, which would be seen by other programs"));
-    }
+    check_address(git_url)?;
     prepare(into).await.map_err(CheckoutError::Folder)?;
     let git = Git::new(into, git_url, token, deadline);
     let format = if commit.as_str().len() == 64 { "sha256" } else { "sha1" };
@@ -113,6 +112,16 @@ pub async fn checkout(
     } else {
         Err(CheckoutError::Failed(format!("the checkout is at another commit than {commit}")))
     }
+}
+
+fn check_address(git_url: &Url) -> Result<(), CheckoutError> {
+    if !matches!(git_url.scheme(), "https" | "http") {
+        return Err(CheckoutError::Address("its scheme is neither https nor http"));
+    }
+    if !git_url.username().is_empty() || git_url.password().is_some() {
+        return Err(CheckoutError::Address("it contains credentials, which would be seen by other programs"));
+    }
+    Ok(())
 }
 
 /// An empty folder in place of whatever was there.
@@ -177,6 +186,8 @@ impl Git {
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_ATTR_NOSYSTEM", "1")
             .env("GIT_TERMINAL_PROMPT", "0")
+            // what a fetch left out stays out
+            .env("GIT_NO_LAZY_FETCH", "1")
             .env("GIT_ALLOW_PROTOCOL", "http:https")
             // git must not find a repository in a folder above when this one is broken
             .env("GIT_CEILING_DIRECTORIES", self.folder.parent().unwrap_or(Path::new("/")));

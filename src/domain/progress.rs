@@ -22,9 +22,11 @@ pub fn read<T: DeserializeOwned + Default>(progress: &serde_json::Value) -> T {
 pub struct DiffProgress {
     /// How many changed files were judged.
     pub files: usize,
+    /// SHA-256 of the receipt: the list of everything that was judged.
+    pub receipt: Option<String>,
     /// The files that the change may not touch, in the order of GitHub's list; may be empty.
     pub offences: Vec<Offence>,
-    /// Set when GitHub's list was cut off; then nothing can be said about the rest.
+    /// Set when the files could not be read whole; then nothing can be said about the rest.
     pub cut_off: Option<CutOff>,
 }
 

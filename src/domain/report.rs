@@ -229,6 +229,11 @@ impl Links {
         format!("{}/runs/{id}", self.titan)
     }
 
+    /// The receipt of a run's path judgement.
+    pub fn receipt(&self, id: RunId) -> String {
+        format!("{}/api/runs/{id}/receipt", self.titan)
+    }
+
     /// A pull request's page.
     pub fn pull_request(&self, repo: &RepoName, number: PrNumber) -> String {
         format!("{}/{repo}/pull/{}", self.github, number.0)

@@ -18,7 +18,7 @@ use super::call::{Call, PAGE_SIZE};
 use super::wire::{User, or_default, who};
 use super::{Access, GitHubError, RepoClient};
 use crate::domain::ids::{CommitSha, PrNumber, RepoName};
-use crate::domain::paths::{ChangedFile, FileStatus};
+use crate::domain::paths::{ChangedFile, FileStatus, RepoPath};
 
 /// GitHub lists at most this many files of a pull request (REST, "List pull requests files").
 pub const FILE_LIMIT: usize = 3000;
@@ -175,10 +175,8 @@ impl RepoClient {
         let listed = self
             .list_up_to(Access::Read, call, FILE_LIMIT / PAGE_SIZE, |page: Vec<FileWire>| {
                 page.into_iter()
-                    .map(|file| ChangedFile {
-                        path: file.filename,
-                        previous_path: file.previous_filename,
-                        status: file.status,
+                    .map(|file| {
+                        ChangedFile::listed(file.filename, file.status, file.previous_filename.map(RepoPath::from))
                     })
                     .collect()
             })

@@ -20,6 +20,7 @@ pub fn routes() -> Router<WebState> {
         .route("/api/runs", get(runs::list))
         .route("/api/runs/{id}", get(runs::show))
         .route("/api/runs/{id}/log", get(runs::log))
+        .route("/api/runs/{id}/receipt", get(runs::receipt))
         .route("/api/projects", get(projects::list))
         .route("/api/projects/{id}", get(projects::show))
 }

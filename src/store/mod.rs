@@ -15,6 +15,7 @@ pub mod jobs;
 pub mod listings;
 pub mod pipelines;
 pub mod policies;
+pub mod receipts;
 pub mod recovery;
 pub mod runs;
 pub mod steps;

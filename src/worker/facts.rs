@@ -1,13 +1,13 @@
 //! Reads every fact of one decision, once: GitHub's side and the store's. Decides nothing.
 
-use super::{JobError, Services};
+use super::{JobError, Services, files};
 use crate::clock;
 use crate::domain::binding::{Given, bind};
 use crate::domain::command::{Command, CommandName};
 use crate::domain::ids::{CommitSha, RepoName};
 use crate::domain::policy::{POLICY_PATH, Policy, Role};
-use crate::domain::snapshot::{ActorFact, Approval, ChangeFact, FilesFact, PolicyFact, ProjectFact, RunFact, Snapshot};
-use crate::github::reads::{FileList, PullRequest, Review, ReviewState};
+use crate::domain::snapshot::{ActorFact, Approval, ChangeFact, PolicyFact, ProjectFact, RunFact, Snapshot};
+use crate::github::reads::{PullRequest, Review, ReviewState};
 use crate::github::{GitHubError, RepoClient, RepoRef};
 use crate::store::changes::Change;
 use crate::store::runs::{Run, RunFilter};
@@ -34,10 +34,10 @@ pub async fn read(
     given: &Given,
 ) -> Result<Facts, JobError> {
     let client = client(services, repository);
-    let pull = client.get_pull_request(change.number).await?;
+    let (pull, list) = files::list(&client, change.number).await?;
     services.store.put_change_state(change.id, &pull.head, pull.open).await?;
     let (files, (policy, policy_text), role, approvals, behind_by, ledger) = tokio::try_join!(
-        async { Ok(files(client.list_files(change.number).await?, pull.changed_files)) },
+        files::fact(services, &client, &pull, list),
         policy(&client, &pull.base_ref),
         role(&client, actor),
         approvals(&client, command.name, &pull),
@@ -72,15 +72,6 @@ pub fn client(services: &Services, repository: &Repository) -> RepoClient {
 /// GitHub as seen through a run's installation.
 pub fn client_of(services: &Services, run: &Run) -> RepoClient {
     services.github.repo(&RepoRef { installation: run.installation, name: run.repo.clone() })
-}
-
-/// The changed files, or that their list is not whole: GitHub's own count must agree.
-pub fn files(list: FileList, counted: Option<u64>) -> FilesFact {
-    let whole = list.complete && counted.is_none_or(|n| n == list.files.len() as u64);
-    match whole {
-        true => FilesFact::Complete(list.files),
-        false => FilesFact::CutOff { listed: list.files.len(), expected: counted },
-    }
 }
 
 fn change_fact(repo: &RepoName, pull: PullRequest) -> ChangeFact {
@@ -212,14 +203,5 @@ mod tests {
         ]);
         let seen: Vec<_> = opinions.iter().map(|r| (r.login.as_str(), r.state)).collect();
         assert_eq!(seen, [("bob", ReviewState::Approved), ("Ann", ReviewState::ChangesRequested)]);
-    }
-
-    #[test]
-    fn a_list_that_disagrees_with_githubs_count_is_not_whole() {
-        let list = |complete| FileList { files: Vec::new(), complete };
-        assert_eq!(files(list(true), Some(0)), FilesFact::Complete(Vec::new()));
-        assert_eq!(files(list(true), None), FilesFact::Complete(Vec::new()));
-        assert_eq!(files(list(true), Some(2)), FilesFact::CutOff { listed: 0, expected: Some(2) });
-        assert_eq!(files(list(false), Some(0)), FilesFact::CutOff { listed: 0, expected: Some(0) });
     }
 }

@@ -4,6 +4,7 @@
 //! GitHub's side equal to the store. Nothing waits in memory: whatever waits is a job with a time.
 
 pub mod facts;
+pub mod files;
 pub mod intake;
 pub mod pace;
 pub mod pool;

@@ -62,7 +62,7 @@ const ONE_PLACE: &[(&str, &[&str], &[&str])] = &[
     (
         "starting processes",
         &["Command::new", "::fork("],
-        &["checkout.rs", "sandbox", "postgres.rs", "postgres/", "playground/"],
+        &["checkout.rs", "checkout/", "sandbox", "postgres.rs", "postgres/", "playground/"],
     ),
     ("speaking to GitHub as a client", &["octocrab::"], &["github/"]),
 ];

@@ -150,3 +150,15 @@ fn thousands_of_paths_take_no_time() {
     assert_eq!(out(&output).matches("\"protected\":true").count(), 2_500);
     assert!(took < Duration::from_secs(20), "took {took:?}, without optimisation");
 }
+
+#[test]
+fn a_look_alike_is_told_beside_git_s_answer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = titan(&policy(folder.path(), POLICY), Some("src/Main.TF\n.GitHub/workflows/x\n".as_bytes()));
+    let lines: Vec<Value> =
+        out(&output).lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+    let row = |path: &str, allowed: bool, rule: Option<&str>, alike: &str| json!({"path": path, "protected": false, "allowed": allowed, "rule": rule, "look_alike": alike});
+    let wanted =
+        [row("src/Main.TF", true, Some("/src/"), "*.tf"), row(".GitHub/workflows/x", false, None, "/.github/")];
+    assert_eq!(lines, wanted);
+}

@@ -17,7 +17,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use url::Url;
 
-const TOKEN: &str = "ghs_0123456789abcdef0123456789abcdef0123";
+pub const TOKEN: &str = "ghs_0123456789abcdef0123456789abcdef0123";
 
 /// A repository with three commits behind git's own HTTP server program, which asks for the token.
 struct Host {
@@ -47,13 +47,8 @@ impl Host {
             git(&work, &["commit", "-q", "-m", text]);
             git(&work, &["rev-parse", "HEAD"]).parse().expect("a commit")
         });
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let served = Served { root: folder.path().to_owned(), seen: seen.clone() };
-        let router = Router::new().fallback(backend).with_state(served);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}/shop.git", listener.local_addr().expect("an address"));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { url: Url::parse(&url).expect("a url"), folder, commits: commits.to_vec(), seen }
+        let (url, seen) = serve(folder.path()).await;
+        Self { url, folder, commits: commits.to_vec(), seen }
     }
 
     fn target(&self) -> PathBuf {
@@ -64,6 +59,17 @@ impl Host {
         let deadline = Instant::now() + Duration::from_secs(30);
         checkout(&self.url, Some(&SecretString::from(token)), commit, &self.target(), deadline).await
     }
+}
+
+/// Serves the repository `shop.git` of a folder. Gives its address and the `Authorization` headers that come.
+pub async fn serve(root: &Path) -> (Url, Arc<Mutex<Vec<Option<String>>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let served = Served { root: root.to_owned(), seen: seen.clone() };
+    let router = Router::new().fallback(backend).with_state(served);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/shop.git", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (Url::parse(&url).expect("a url"), seen)
 }
 
 /// `git http-backend` as a CGI program. 401 without the right token.
@@ -113,7 +119,8 @@ fn answer(status: StatusCode, headers: &[(&str, &str)], body: Bytes) -> Response
     response
 }
 
-fn git(folder: &Path, arguments: &[&str]) -> String {
+/// What git says, as text.
+pub fn git(folder: &Path, arguments: &[&str]) -> String {
     let output = std::process::Command::new("git")
         .current_dir(folder)
         .args(["-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"])

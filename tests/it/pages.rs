@@ -149,7 +149,7 @@ async fn files_that_may_not_be_touched_are_named() {
         reason: "the rule *.tf protects it".to_owned(),
         rule: Some("*.tf".to_owned()),
     };
-    let progress = DiffProgress { files: 120, offences: (0..105).map(offence).collect(), cut_off: None };
+    let progress = DiffProgress { files: 120, offences: (0..105).map(offence).collect(), ..DiffProgress::default() };
     scene.remember(&active, StepName::Diff, &progress, "").await;
     scene.end(&active, StepName::Diff, StepStatus::Failed, "105 of 120 files may not be touched").await;
     let run = scene.conclude(active, Conclusion::Failure, "105 of 120 files may not be touched").await;
@@ -231,7 +231,7 @@ async fn hostile_text_stays_text() {
     let active = building(&scene, HOSTILE).await;
     let offence =
         Offence { path: HOSTILE.into(), annotate: HOSTILE.into(), reason: HOSTILE.into(), rule: Some(HOSTILE.into()) };
-    let progress = DiffProgress { files: 1, offences: vec![offence], cut_off: None };
+    let progress = DiffProgress { files: 1, offences: vec![offence], ..DiffProgress::default() };
     scene.remember(&active, StepName::Diff, &progress, HOSTILE).await;
     scene.log(&active, HOSTILE).await;
     scene.log(&active, &format!("\x1b[31m{HOSTILE}\x1b]8;;javascript:alert(1)\x1b\\x")).await;

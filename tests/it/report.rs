@@ -285,7 +285,7 @@ async fn checks_stay_with_the_head_that_the_run_is_pinned_to() {
         reason: "protected by *.tf".to_owned(),
         rule: Some("*.tf".to_owned()),
     };
-    let diff = DiffProgress { files: 120, offences: vec![offence; 60], cut_off: None };
+    let diff = DiffProgress { files: 120, offences: vec![offence; 60], ..DiffProgress::default() };
     pull.scene.remember(&active, StepName::Diff, &diff, "60 of 120 files").await;
     pull.scene.end(&active, StepName::Diff, StepStatus::Failed, "60 of 120 files may not be touched").await;
     pull.scene.conclude(active, Conclusion::Failure, "60 of 120 files may not be touched").await;

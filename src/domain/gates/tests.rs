@@ -84,7 +84,7 @@ pub(super) fn snapshot() -> Snapshot {
 }
 
 fn file(path: &str) -> ChangedFile {
-    ChangedFile { path: path.to_owned(), previous_path: None, status: FileStatus::Modified }
+    ChangedFile::listed(path, FileStatus::Modified, None)
 }
 
 /// The reasons of the gates that are closed.

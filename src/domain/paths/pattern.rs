@@ -6,6 +6,8 @@
 //! would have caught is worse than no rule, so the meaning is written out here, and git itself is the judge in the
 //! tests. Matching takes time proportional to pattern times path: no pattern can make it explode.
 
+use super::fold::fold_text;
+
 /// A pattern that is ready to match.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
@@ -70,6 +72,30 @@ impl Pattern {
             middle.pop();
         }
         Ok(Self { negated, folders_only, name_only, prefix: prefix.to_vec(), middle, suffix })
+    }
+
+    /// Reads one pattern for paths that were brought to their common form; `None` when it means nothing there.
+    ///
+    /// A class of letters holds both cases of each, because the form of a class cannot be told from its text.
+    pub fn parse_folded(text: &str) -> Option<Self> {
+        let special = |text: &str| text.bytes().filter(|b| b"*?[]\\!#/".contains(b)).count();
+        let folded = fold_text(text);
+        // A letter that only looks like a star must not become one.
+        let folded = if special(&folded) == special(text) { folded } else { text.to_lowercase() };
+        let mut pattern = Self::parse(&folded).ok()?;
+        for token in &mut pattern.middle {
+            if let Token::Set(members) = token {
+                for upper in b'A'..=b'Z' {
+                    members[usize::from(upper.to_ascii_lowercase())] |= members[usize::from(upper)];
+                }
+            }
+        }
+        Some(pattern)
+    }
+
+    /// Whether the text says that everything it hits is below this folder, which ends in a slash.
+    pub fn is_below(&self, folder: &[u8]) -> bool {
+        !self.name_only && self.prefix.starts_with(folder)
     }
 
     /// Whether it hits this path itself, without regard to `!` and to the folders above.

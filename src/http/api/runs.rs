@@ -14,6 +14,7 @@ use super::find_run;
 use super::params::Params;
 use crate::domain::gates::GateResult;
 use crate::domain::ids::{CommitSha, Environment, PrNumber, ProjectName, RepoName, RunId};
+use crate::domain::progress::{self, DiffProgress};
 use crate::domain::run::{Conclusion, RunKind, StepName, StepStatus};
 use crate::domain::verdict::{self, Figures};
 use crate::http::WebState;
@@ -94,6 +95,8 @@ struct RunDetailJson {
     bake: Option<Figures>,
     artifacts: Vec<Value>,
     follow_up: Option<RunId>,
+    /// The receipt of the path judgement: its address and its SHA-256; absent when nothing was judged.
+    receipt: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -161,15 +164,30 @@ pub(super) async fn show(State(state): State<WebState>, Path(id): Path<String>) 
     let links = Links::of(&state);
     let samples = state.store.list_samples(id).await?;
     let artifacts = state.store.list_artifacts(id).await?;
+    let steps = state.store.list_steps(id).await?;
+    let diff = steps.iter().find(|step| step.name == StepName::Diff);
+    let sha256 = diff.and_then(|step| progress::read::<DiffProgress>(&step.progress).receipt);
+    let address = links.absolute(&format!("/api/runs/{id}/receipt"));
     let detail = RunDetailJson {
         run: RunJson::new(&links, run),
-        steps: state.store.list_steps(id).await?.into_iter().map(StepJson::from).collect(),
+        receipt: sha256.map(|sha256| json!({ "url": address, "sha256": sha256 })),
+        steps: steps.into_iter().map(StepJson::from).collect(),
         gates: gates.into_iter().map(|result| GateJson { passed: result.passed(), result }).collect(),
         bake: (!samples.is_empty()).then(|| verdict::figures(&samples)),
         artifacts: artifacts.iter().map(|a| json!({ "kind": a.kind, "bytes": a.bytes })).collect(),
         follow_up: state.store.find_follow_up(id).await?.map(|run| run.id),
     };
     Ok(Json(detail).into_response())
+}
+
+/// `GET /api/runs/{id}/receipt`: what the run's path judgement judged, byte for byte as it was written; its SHA-256 is
+/// the entity tag.
+pub(super) async fn receipt(State(state): State<WebState>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let run = find_run(&state, &id).await?.id;
+    let found = state.store.find_receipt(run).await?;
+    let (sha256, body) = found.ok_or_else(|| Problem::not_found("this run judged no files, so it has no receipt"))?;
+    let kind = (header::CONTENT_TYPE, "application/json".to_owned());
+    Ok(([kind, (header::ETAG, format!("\"{sha256}\""))], body).into_response())
 }
 
 /// `GET /api/runs/{id}/log`: the build log as it is so far, as plain text; empty when nothing was built.

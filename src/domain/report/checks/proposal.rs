@@ -59,6 +59,8 @@ struct PathsSummary<'a> {
     clean: String,
     files: Vec<FileRow>,
     more_files: usize,
+    /// Where the receipt is, and the beginning of its hash.
+    receipt: Option<(String, String)>,
     common: Common,
 }
 
@@ -73,13 +75,14 @@ pub(super) fn paths_check(run: &RunFacts, change: &ChangeFacts) -> CheckView {
             format!("{bad} of {} may not be touched", count(diff.files, "file"))
         }
         CheckState::Completed(CheckConclusion::Failure) if diff.cut_off.is_some() => {
-            "GitHub's list of changed files was cut off".to_owned()
+            "The changed files could not be read".to_owned()
         }
         state => plain_title(state),
     };
     view.notes = diff
         .offences
         .iter()
+        .filter(|offence| !offence.annotate.is_empty())
         .take(ANNOTATIONS)
         .map(|offence| CheckNote {
             path: offence.annotate.clone(),
@@ -99,6 +102,7 @@ pub(super) fn paths_check(run: &RunFacts, change: &ChangeFacts) -> CheckView {
         clean: paths_in_short(diff),
         files: diff.offences.iter().take(LISTED_FILES).map(row).collect(),
         more_files: bad.saturating_sub(LISTED_FILES),
+        receipt: diff.receipt.as_ref().map(|sha256| (change.links.receipt(run.id), sha256.clone())),
         common: Common::of(run, change),
     });
     view.summary = capped(summary, &view.details_url);

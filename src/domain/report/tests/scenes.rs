@@ -207,6 +207,7 @@ pub(super) fn proposal_with_protected_path() -> RunFacts {
             offence(".github/workflows/ci.yml", ".github/workflows/ci.yml", "/.github/"),
             offence("infra/old.tf", "docs/old.tf", "*.tf"),
         ],
+        receipt: Some("5f".repeat(32)),
         cut_off: None,
     };
     run
