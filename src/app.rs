@@ -210,6 +210,7 @@ fn services(config: &Config, store: &Store, options: Options) -> Result<Services
         store: store.clone(),
         github,
         render: Arc::new(Render::new(&settings, &config.allow_private)?),
+        grants: config.render.grants.clone().map(Arc::new),
         prober: Prober::new(config.allow_private.clone()).map_err(|e| StartError::Probe(e.to_string()))?,
         redactor: redactor(config),
         public_url: config.public_url.clone(),

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::domain::targets::Grants;
 use crate::redact::SecretUrl;
 
 /// One environment variable, for the documentation.
@@ -50,6 +51,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("RENDER_API_URL", "Render's API", "`https://api.render.com/v1`"),
     setting("RENDER_API_KEY", "key for Render's API", "none; then only deploy hooks work"),
     setting("RENDER_DEPLOY_HOOK_<NAME>", "a deploy hook that a policy can name as `<NAME>`", "none"),
+    setting(
+        "TARGET_REPOSITORIES",
+        "which repository may deploy to which service or hook: `srv-abc=acme/shop, WEB_CANARY=acme/*`",
+        "the first repository that deploys to a service keeps it",
+    ),
     setting("OUTPUT_DIR", "checkouts, caches, the own Postgres", "`./data`"),
     setting(
         "ALLOW_PRIVATE_TARGETS",
@@ -84,6 +90,8 @@ pub struct RenderConfig {
     pub api_key: Option<SecretString>,
     /// Deploy hooks by upper-case name.
     pub hooks: BTreeMap<String, SecretUrl>,
+    /// Which repository may deploy where; `None`: the first one to deploy to a service keeps it.
+    pub grants: Option<Grants>,
 }
 
 /// Everything that `titan serve` needs to know.
@@ -286,7 +294,14 @@ impl Reader<'_> {
                 )),
             }
         }
-        RenderConfig { api_url, api_key, hooks }
+        let grants = self.get("TARGET_REPOSITORIES").and_then(|text| match text.parse() {
+            Ok(grants) => Some(grants),
+            Err(error) => {
+                self.errors.push(format!("TARGET_REPOSITORIES: {error}"));
+                None
+            }
+        });
+        RenderConfig { api_url, api_key, hooks, grants }
     }
 
     fn networks(&mut self, name: &str) -> Vec<IpNet> {

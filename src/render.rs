@@ -166,6 +166,11 @@ impl Render {
         }
     }
 
+    /// The service that a hook deploys, whether or not it can be watched.
+    pub fn service_behind_hook(&self, name: &str) -> Option<ServiceId> {
+        self.hooks.get(name).map(|hook| hook.service.clone())
+    }
+
     /// The service that a hook deploys, when there is an API key to watch it with.
     pub fn hook_service(&self, name: &str) -> Option<ServiceId> {
         self.api.as_ref().and_then(|_| self.hooks.get(name)).map(|hook| hook.service.clone())

@@ -19,7 +19,7 @@ pub use person::permission_for;
 use person::{approvals, permission};
 pub use project::choose_project;
 use project::{policy_valid, project_known};
-use service::{armed, canary_passed, lock_free, no_run_active, not_halted, rollback_target};
+use service::{armed, canary_passed, lock_free, no_run_active, not_halted, rollback_target, target_given};
 
 use super::ids::ProjectName;
 use super::reason::Reason;
@@ -38,6 +38,8 @@ pub enum Gate {
     PolicyValid,
     /// The command names, or implies, one project that has what the command needs.
     ProjectKnown,
+    /// The services are this repository's.
+    TargetGiven,
     /// An admin turned deployment on.
     Armed,
     /// Nobody has stopped deployments.
@@ -74,6 +76,7 @@ impl Gate {
         match self {
             Self::PolicyValid => "policy-valid",
             Self::ProjectKnown => "project-known",
+            Self::TargetGiven => "target-given",
             Self::Armed => "armed",
             Self::NotHalted => "not-halted",
             Self::Permission => "permission",
@@ -136,7 +139,7 @@ pub fn judge(kind: RunKind, project: Option<&ProjectName>, snapshot: &Snapshot) 
     // Whether the person may do this at all comes first: everything else is advice for somebody who may.
     let mut gates = vec![permission(kind, snapshot), policy_valid(snapshot), project_known(kind, &chosen, policy)];
     if kind.environment().is_some() {
-        gates.extend([armed(snapshot), not_halted(snapshot)]);
+        gates.extend([target_given(kind, name, snapshot), armed(snapshot), not_halted(snapshot)]);
     }
     if kind == RunKind::Rollback {
         gates.push(rollback_target(snapshot, fact));

@@ -17,4 +17,5 @@ pub mod recovery;
 pub mod report;
 pub mod run;
 pub mod snapshot;
+pub mod targets;
 pub mod verdict;

@@ -38,6 +38,7 @@ reasons! {
     ProjectUnknown "project_unknown" "the policy has no project of that name";
     ProjectAmbiguous "project_ambiguous" "more than one project could be meant";
     NoTarget "no_target" "the policy gives the project no service for this environment";
+    TargetNotGiven "target_not_given" "the service belongs to another repository, or was given to none";
     ChangeClosed "change_closed" "the pull request is closed or already merged";
     ChangeDraft "change_draft" "the pull request is a draft";
     BaseNotDefault "base_not_default" "the pull request does not go to the repository's default branch";

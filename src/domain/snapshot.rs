@@ -6,6 +6,7 @@ use super::ids::{CommitSha, Environment, PrNumber, ProjectName, RunId};
 use super::paths::ChangedFile;
 use super::policy::{Diagnostic, Policy, Role};
 use super::run::{Conclusion, RunKind, RunStatus};
+use super::targets::TargetFact;
 
 /// Everything a decision may look at.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub runs: Vec<RunFact>,
     /// What is known of each project of the policy.
     pub projects: Vec<ProjectFact>,
+    /// Whose the services are that the policy names.
+    pub targets: Vec<TargetFact>,
 }
 
 /// Who asks, with the live permission.

@@ -19,6 +19,7 @@ pub mod receipts;
 pub mod recovery;
 pub mod runs;
 pub mod steps;
+pub mod targets;
 pub mod tenants;
 
 use std::time::Duration;

@@ -4,9 +4,10 @@ use super::{JobError, Services, files};
 use crate::clock;
 use crate::domain::binding::{Given, bind};
 use crate::domain::command::{Command, CommandName};
-use crate::domain::ids::{CommitSha, RepoName};
-use crate::domain::policy::{POLICY_PATH, Policy, Role};
+use crate::domain::ids::{CommitSha, Environment, RepoName};
+use crate::domain::policy::{DeployVia, POLICY_PATH, Policy, Role};
 use crate::domain::snapshot::{ActorFact, Approval, ChangeFact, PolicyFact, ProjectFact, RunFact, Snapshot};
+use crate::domain::targets::{TargetFact, TargetNames, standing};
 use crate::github::reads::{PullRequest, Review, ReviewState};
 use crate::github::{GitHubError, RepoClient, RepoRef};
 use crate::store::changes::Change;
@@ -53,12 +54,13 @@ pub async fn read(
         binding: bind(command, given, &ledger, &pull.head),
         change: change_fact(&repository.name, pull),
         files,
-        policy,
         armed: may_deploy,
         halt,
         behind_by,
         approvals,
         runs: runs(services, change.id).await?,
+        targets: targets(services, repository, &policy).await?,
+        policy,
         projects,
     };
     Ok(Facts { snapshot, policy_text })
@@ -173,6 +175,35 @@ async fn projects(services: &Services, repository_id: i64, policy: &PolicyFact) 
         }
     }
     Ok(facts)
+}
+
+/// Whose the services are that the policy names.
+async fn targets(
+    services: &Services,
+    repository: &Repository,
+    policy: &PolicyFact,
+) -> Result<Vec<TargetFact>, JobError> {
+    let mut facts = Vec::new();
+    for (name, project) in policy.policy().into_iter().flat_map(|policy| &policy.projects) {
+        for environment in [Environment::Canary, Environment::Production] {
+            let Some(target) = project.target(environment) else { continue };
+            let names = target_names(services, &target.deploy);
+            let elsewhere = services.store.is_bound_elsewhere(repository.id, &names).await?;
+            let standing = standing(services.grants.as_deref(), &names, &repository.name, elsewhere);
+            facts.push(TargetFact { project: name.clone(), environment, names, standing });
+        }
+    }
+    Ok(facts)
+}
+
+fn target_names(services: &Services, deploy: &DeployVia) -> TargetNames {
+    match deploy {
+        DeployVia::Render(service) => TargetNames { shown: service.to_string(), service: None },
+        DeployVia::Hook(name) => {
+            let service = services.render.service_behind_hook(name).map(|service| service.to_string());
+            TargetNames { shown: name.clone(), service }
+        }
+    }
 }
 
 /// Whether the pull request's head still is what a run is pinned to; the fact to read again before every effect.

@@ -339,6 +339,10 @@ impl Commit<'_> {
             store.put_policy(hash, text).await?;
         }
         let project_id = self.project_id(plan.project()).await?;
+        for target in self.snapshot.targets.iter().filter(|t| t.is_changed_by(plan.kind(), plan.project())) {
+            let by_order = self.services.grants.is_some();
+            store.bind_target(self.repository.id, &target.names, by_order).await?;
+        }
         if let Some(project) = plan.project() {
             tracing::Span::current().record("project", project.as_str());
         }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
+use crate::domain::targets::Grants;
 use crate::github::{GitHub, GitHubError};
 use crate::probe::Prober;
 use crate::redact::Redactor;
@@ -34,6 +35,8 @@ pub struct Services {
     pub github: GitHub,
     /// Render.
     pub render: Arc<Render>,
+    /// Which repository may deploy where, when the operator keeps a list.
+    pub grants: Option<Arc<Grants>>,
     /// Probes of services.
     pub prober: Prober,
     /// Masks secrets in what leaves.

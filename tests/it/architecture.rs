@@ -12,7 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("clock", &[]),
     ("redact", &[]),
-    ("config", &["redact"]),
+    ("config", &["domain", "redact"]),
     ("check_policy", &["domain"]),
     ("audit", &["domain", "store"]),
     ("outbound", &[]),

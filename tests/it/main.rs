@@ -35,6 +35,7 @@ mod story_recovery;
 mod story_refusals;
 mod story_replicas;
 mod story_shutdown;
+mod story_targets;
 mod story_whole_way;
 mod support;
 mod trees_by_git;

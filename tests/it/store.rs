@@ -67,3 +67,11 @@ async fn a_repository_keeps_its_history_under_a_new_name_and_gives_none_to_a_str
     assert!(!made_again.armed, "nobody armed the one that has the name now");
     store.close().await;
 }
+
+#[test]
+fn every_migration_has_a_number_of_its_own() {
+    let mut numbers: Vec<i64> = titan::store::MIGRATOR.iter().map(|migration| migration.version).collect();
+    let all = numbers.len();
+    numbers.dedup();
+    assert_eq!(numbers.len(), all, "two files in migrations/ begin with the same number");
+}

@@ -8,6 +8,24 @@ use crate::domain::policy::Policy;
 use crate::domain::reason::Reason;
 use crate::domain::run::{Conclusion, RunKind};
 use crate::domain::snapshot::{ProjectFact, Snapshot};
+use crate::domain::targets::Standing;
+
+/// Titan's key for Render reaches every service of its account, so a policy's word alone is not enough.
+pub(super) fn target_given(kind: RunKind, project: Option<&ProjectName>, snapshot: &Snapshot) -> GateResult {
+    let gate = Gate::TargetGiven;
+    let refused = snapshot.targets.iter().find(|t| t.is_changed_by(kind, project) && t.standing != Standing::Ours);
+    let Some(target) = refused else { return pass(gate, "the services are this repository's") };
+    let shown = inline_code(&target.names.shown);
+    let observed = match target.standing {
+        Standing::NotGiven => format!("{shown} (`{}`) was not given to this repository", target.environment),
+        Standing::Elsewhere | Standing::Ours => {
+            format!("{shown} (`{}`) belongs to another repository, which deployed to it first", target.environment)
+        }
+    };
+    let way_out = "name a service of this repository in the policy, or ask Titan's operator to give it this one with \
+                   `TARGET_REPOSITORIES`";
+    fail(gate, Reason::TargetNotGiven, observed, way_out)
+}
 
 pub(super) fn armed(snapshot: &Snapshot) -> GateResult {
     match snapshot.armed {

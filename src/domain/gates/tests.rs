@@ -13,6 +13,7 @@ use crate::domain::snapshot::{
     ActiveRun, ActorFact, Approval, ChangeFact, FilesFact, HaltFact, HeadBinding, LiveFact, LockFact, PolicyFact,
     RunFact,
 };
+use crate::domain::targets::{Standing, TargetFact, TargetNames};
 
 const POLICY: &str = "
 version: 1
@@ -73,6 +74,7 @@ pub(super) fn snapshot() -> Snapshot {
         behind_by: Some(0),
         approvals: vec![Approval { login: "bob".to_owned(), commit: Some(sha('a')) }],
         runs,
+        targets: Vec::new(),
         projects: vec![ProjectFact {
             name: web(),
             locks: Vec::new(),
@@ -355,4 +357,20 @@ fn a_command_that_comes_too_late_is_offered_again_and_not_carried_out() {
     assert!(gate.observed.contains("meant for `bbbbbbb`, the head is `aaaaaaa` now"), "{}", gate.observed);
     late.read_at = late.given_at + chrono::TimeDelta::minutes(2);
     assert!(refused(&Command::bare(CommandName::Canary), &late).is_none(), "soon enough");
+}
+
+#[test]
+fn a_service_of_another_repository_is_refused_where_it_would_be_changed() {
+    let with = |environment, standing| {
+        let mut seen = snapshot();
+        let names = TargetNames { shown: "srv-x".to_owned(), service: None };
+        seen.targets = vec![TargetFact { project: web(), environment, names, standing }];
+        [RunKind::Propose, RunKind::Canary, RunKind::Promote, RunKind::Rollback]
+            .map(|kind| closed(kind, &seen).contains(&Reason::TargetNotGiven))
+    };
+    for standing in [Standing::NotGiven, Standing::Elsewhere] {
+        assert_eq!(with(Environment::Canary, standing), [false, true, true, false]);
+        assert_eq!(with(Environment::Production, standing), [false, false, true, true]);
+    }
+    assert_eq!(with(Environment::Production, Standing::Ours), [false; 4]);
 }

@@ -256,6 +256,7 @@ impl Scene {
             behind_by: Some(0),
             approvals: Vec::new(),
             runs: before,
+            targets: Vec::new(),
             projects: vec![ProjectFact {
                 name: web.clone(),
                 locks: Vec::new(),

@@ -78,6 +78,7 @@ pub struct Setup {
     replicas: usize,
     watchful: bool,
     own_postgres: bool,
+    extra_settings: Vec<(&'static str, String)>,
 }
 
 /// A disarmed repository with one project, `web`, that nobody has to approve.
@@ -92,6 +93,7 @@ pub fn world() -> Setup {
         replicas: 0,
         watchful: false,
         own_postgres: false,
+        extra_settings: Vec::new(),
     }
 }
 
@@ -144,6 +146,12 @@ impl Setup {
     /// With a Titan that looks for missed deliveries and comments all the time.
     pub fn watchful(mut self) -> Self {
         self.watchful = true;
+        self
+    }
+
+    /// With one more setting.
+    pub fn setting(mut self, name: &'static str, value: &str) -> Self {
+        self.extra_settings.push((name, value.to_owned()));
         self
     }
 
@@ -261,6 +269,7 @@ impl Setup {
         if self.with_render_key {
             settings.push(("RENDER_API_KEY", render.api_key().to_owned()));
         }
+        settings.extend(self.extra_settings.iter().cloned());
         settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
