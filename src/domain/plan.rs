@@ -5,7 +5,9 @@
 use super::command::{Command, CommandName};
 use super::gates::{self, GateResult};
 use super::ids::{CommitSha, Environment, ProjectName};
-use super::policy::{Role, default_role};
+use super::markdown::inline_code;
+use super::policy::{DeployVia, Role, default_role};
+use super::reason::Reason;
 use super::run::{RunKind, StepName};
 use super::snapshot::{PolicyFact, Snapshot};
 
@@ -90,6 +92,8 @@ pub struct Refusal {
     pub project: Option<ProjectName>,
     /// What every gate answered; at least one failed.
     pub gates: Vec<GateResult>,
+    /// What would be done if Titan were armed, when only that is in the way; Markdown, a line each.
+    pub would_do: Vec<String>,
 }
 
 /// A change of Titan's own state.
@@ -171,7 +175,16 @@ fn start_or_refuse(kind: RunKind, command: &Command, snapshot: &Snapshot) -> Dec
         .and_then(|policy| gates::choose_project(kind, command.project.as_ref(), policy, snapshot).ok())
         .flatten();
     if gates.iter().any(|gate| !gate.passed()) {
-        return refuse(command.name, project.or_else(|| command.project.clone()), gates);
+        // While Titan is disarmed nothing can have been on the canary either.
+        let because_disarmed = [Reason::NotArmed, Reason::CanaryMissing];
+        let only_disarmed =
+            !snapshot.armed && gates.iter().all(|gate| gate.reason.is_none_or(|why| because_disarmed.contains(&why)));
+        let would_do = match &project {
+            Some(project) if only_disarmed => rehearsal(kind, project, snapshot),
+            _ => Vec::new(),
+        };
+        let project = project.or_else(|| command.project.clone());
+        return Decision::Refuse(Refusal { command: command.name, project, gates, would_do });
     }
     let (policy_hash, policy_commit) = match &snapshot.policy {
         PolicyFact::Valid { policy, commit } => (Some(policy.hash.clone()), Some(commit.clone())),
@@ -238,5 +251,47 @@ fn needed_role(command: CommandName, snapshot: &Snapshot) -> Role {
 }
 
 fn refuse(command: CommandName, project: Option<ProjectName>, gates: Vec<GateResult>) -> Decision {
-    Decision::Refuse(Refusal { command, project, gates })
+    Decision::Refuse(Refusal { command, project, gates, would_do: Vec::new() })
+}
+
+/// What a run would do, for people who watch Titan before they arm it.
+fn rehearsal(kind: RunKind, project: &ProjectName, snapshot: &Snapshot) -> Vec<String> {
+    let head = snapshot.change.head.short();
+    let Some(policy) = snapshot.policy.policy() else { return Vec::new() };
+    let Some(plan) = policy.projects.get(project) else { return Vec::new() };
+    let at = |environment| {
+        let target = plan.target(environment)?;
+        let service = match &target.deploy {
+            DeployVia::Render(service) => format!("service {}", inline_code(service.as_str())),
+            DeployVia::Hook(name) => format!("hook {}", inline_code(name)),
+        };
+        Some(format!("{service} at {}", inline_code(target.url.as_str())))
+    };
+    let canary = at(Environment::Canary).unwrap_or_default();
+    let production = at(Environment::Production).unwrap_or_default();
+    let bake = humantime::format_duration(plan.bake);
+    match kind {
+        RunKind::Propose => Vec::new(),
+        RunKind::Canary => vec![
+            format!("deploy `{head}` to the canary, {canary}"),
+            format!("ask it until it answers with `{head}`, watch it for {bake} and judge it"),
+            "put the version before back if it is bad".to_owned(),
+        ],
+        RunKind::Promote => vec![
+            format!("merge `{head}` into {} ({})", inline_code(&snapshot.change.base_ref), policy.merge.as_str()),
+            format!("deploy the merged commit to production, {production}"),
+            format!("ask it until it answers with that commit and watch it for {bake}"),
+            "bring the last good version back if it turns bad".to_owned(),
+        ],
+        RunKind::Rollback => {
+            let fact = snapshot.projects.iter().find(|fact| fact.name == *project);
+            let target = fact.and_then(|fact| fact.rollback_target.as_ref());
+            let to = target.map_or_else(String::new, |target| format!("`{}` ", target.short()));
+            vec![
+                format!("bring {to}back on production, {production}"),
+                "ask it until it answers with that commit".to_owned(),
+                "open a pull request that reverts this change".to_owned(),
+            ]
+        }
+    }
 }

@@ -13,6 +13,15 @@ async fn an_admin_arms_and_disarms_a_repository() {
     let pr = world.proposed(GOOD).await;
     world.refused(pr, "bob", "/titan arm", "permission_denied").await;
     world.refused(pr, "carol", "/titan canary", "not_armed").await;
+    let comment = world.status_comment(pr);
+    let would =
+        ["Armed, Titan would:", "1. deploy `", "service `srv-web-canary` at `http", "watch it for 3s and judge it"];
+    for part in would {
+        assert!(comment.contains(part), "{part:?} is missing in\n{comment}");
+    }
+    world.refused(pr, "bob", "/titan promote", "not_armed").await;
+    assert!(world.status_comment(pr).contains("1. merge `"), "{}", world.status_comment(pr));
+    assert_eq!((world.deployed(CANARY), world.is_merged(pr)), (Vec::new(), false), "it only tells");
     let armed = world.say(pr, "alice", "/titan arm").await;
     assert_eq!(world.reactions(armed), ["eyes", "rocket"]);
     assert!(world.status_comment(pr).contains("Deployment is on"), "{}", world.status_comment(pr));

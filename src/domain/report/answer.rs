@@ -75,6 +75,7 @@ struct RefusalAnswer<'a> {
     actor: &'a str,
     head: &'a str,
     closed_count: String,
+    would_do: &'a [String],
 }
 
 /// A refusal: which gates are closed, what was seen, what to do, and the reason codes. `head` is the commit that the
@@ -87,7 +88,14 @@ pub fn refusal(actor: &str, refusal: &Refusal, head: &CommitSha) -> String {
         1 => "1 gate is closed".to_owned(),
         n => format!("{n} gates are closed"),
     };
-    render(&RefusalAnswer { table, asked, actor: &code(actor), head: head.short(), closed_count })
+    render(&RefusalAnswer {
+        table,
+        asked,
+        actor: &code(actor),
+        head: head.short(),
+        closed_count,
+        would_do: &refusal.would_do,
+    })
 }
 
 struct StatusLine {

@@ -85,7 +85,7 @@ fn a_refusal_names_the_gate_the_fact_and_the_way_out() {
             "`/titan canary` first",
         ),
     ];
-    let refusal = Refusal { command: CommandName::Promote, project: Some(web()), gates };
+    let refusal = Refusal { command: CommandName::Promote, project: Some(web()), gates, would_do: Vec::new() };
     look("a_refusal", &answer::refusal("bob", &refusal, &head()));
 }
 
@@ -159,7 +159,7 @@ fn hostile_text_is_shown_and_does_nothing() {
     change.commands[0].actor = HOSTILE.to_owned();
     change.commands[0].reason = Some(HOSTILE.to_owned());
     let gates = vec![permission_for(HOSTILE, Some(Role::Read), Role::Write)];
-    let refusal = Refusal { command: CommandName::Canary, project: None, gates };
+    let refusal = Refusal { command: CommandName::Canary, project: None, gates, would_do: Vec::new() };
     change.answer = answer::refusal(HOSTILE, &refusal, &head());
     let text = shown(&change);
     harmless(&text);

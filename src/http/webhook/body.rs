@@ -1,10 +1,12 @@
 //! Reads a body, with a limit for its size and its time.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::http::problem::Problem;
 
@@ -14,11 +16,57 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// when the connection closes never sees the answer.
 const DRAIN_FACTOR: usize = 3;
 
+/// Anyone can send a body, because its signature is verified only when all of it is there. So that many at once cannot
+/// use up the memory, what is beyond [`SMALL`] comes out of one budget for the process.
+static BUDGET: Semaphore = Semaphore::const_new(BUDGET_PAGES);
+/// 128 MB: five bodies of GitHub's greatest size at a time.
+const BUDGET_PAGES: usize = (128 << 20) / PAGE;
+const PAGE: usize = 64 << 10;
+/// Ordinary payloads are smaller, and never wait for the budget.
+const SMALL: usize = 1 << 20;
+
+/// A body in memory, with its share of the budget.
+#[derive(Debug)]
+pub(super) struct Held {
+    bytes: Vec<u8>,
+    share: Option<SemaphorePermit<'static>>,
+}
+
+impl Deref for Held {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Held {
+    fn new() -> Self {
+        Self { bytes: Vec::new(), share: None }
+    }
+
+    /// Whether there is room for so many bytes in all.
+    fn make_room(&mut self, length: usize) -> bool {
+        let pages = length.saturating_sub(SMALL).div_ceil(PAGE);
+        let missing = pages.saturating_sub(self.share.as_ref().map_or(0, SemaphorePermit::num_permits));
+        let Ok(missing) = u32::try_from(missing) else { return false };
+        if missing == 0 {
+            return true;
+        }
+        match (BUDGET.try_acquire_many(missing), &mut self.share) {
+            (Ok(more), Some(share)) => share.merge(more),
+            (Ok(more), none) => *none = Some(more),
+            (Err(_), _) => return false,
+        }
+        true
+    }
+}
+
 /// The whole body, at most `limit` bytes.
 ///
 /// # Errors
-/// 413 when it is longer, 408 when it does not come, 400 when it breaks off.
-pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
+/// 413 when it is longer, 408 when it does not come, 400 when it breaks off, 503 when too many large ones come at once.
+pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Held, Problem> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let waits_for_go_ahead = headers.contains_key(header::EXPECT);
     if waits_for_go_ahead && announced.is_some_and(|length: usize| length > limit) {
@@ -30,8 +78,8 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
     })
 }
 
-async fn collect(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
-    let mut bytes = Vec::new();
+async fn collect(mut body: Body, limit: usize) -> Result<Held, Problem> {
+    let mut held = Held::new();
     let mut seen = 0_usize;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| {
@@ -41,15 +89,23 @@ async fn collect(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
         let Ok(data) = frame.into_data() else { continue };
         seen = seen.saturating_add(data.len());
         if seen <= limit {
-            bytes.extend_from_slice(&data);
+            if !held.make_room(seen) {
+                return Err(too_many());
+            }
+            held.bytes.extend_from_slice(&data);
         } else {
-            bytes = Vec::new();
+            held = Held::new();
             if seen > limit.saturating_mul(DRAIN_FACTOR) {
                 break;
             }
         }
     }
-    if seen > limit { Err(too_large(limit)) } else { Ok(bytes) }
+    if seen > limit { Err(too_large(limit)) } else { Ok(held) }
+}
+
+fn too_many() -> Problem {
+    let detail = "too many large bodies are coming in at once; Titan asks GitHub for this delivery again by itself";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-bodies", "Too many large bodies at once", detail)
 }
 
 fn too_large(limit: usize) -> Problem {
@@ -66,9 +122,27 @@ mod tests {
         for (length, fits) in [(0, true), (9, true), (10, true), (11, false), (100, false)] {
             let read = read(&HeaderMap::new(), Body::from(vec![b'x'; length]), 10).await;
             match fits {
-                true => assert_eq!(read.map(|bytes| bytes.len()), Ok(length)),
-                false => assert_eq!(read.map_err(|p| p.status()), Err(StatusCode::PAYLOAD_TOO_LARGE)),
+                true => assert_eq!(read.map(|bytes| bytes.len()).ok(), Some(length)),
+                false => assert_eq!(read.map_err(|p| p.status()).err(), Some(StatusCode::PAYLOAD_TOO_LARGE)),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn large_bodies_share_a_budget_and_small_ones_always_fit() {
+        const LIMIT: usize = 25 << 20;
+        let send = async |length: usize| read(&HeaderMap::new(), Body::from(vec![b'x'; length]), LIMIT).await;
+        let mut held = Vec::new();
+        let refused = loop {
+            match send(LIMIT).await {
+                Ok(body) => held.push(body),
+                Err(problem) => break problem.status(),
+            }
+            assert!(held.len() < 10, "the budget never ends");
+        };
+        assert_eq!((refused, held.len()), (StatusCode::SERVICE_UNAVAILABLE, 5));
+        assert!(send(SMALL).await.is_ok(), "an ordinary delivery does not wait");
+        held.pop();
+        assert!(send(LIMIT).await.is_ok(), "what was read and let go is room again");
     }
 }
