@@ -14,9 +14,7 @@ pub const LOG_WINDOW: TimeDelta = TimeDelta::days(3);
 /// So many deliveries are asked for again in one round.
 pub const ASK_AT_ONCE: usize = 30;
 /// So often one delivery is asked for again.
-pub const ASK_TIMES: u32 = 5;
-/// Between the first and the second time of asking; four times as long before each later one.
-const ASK_DISTANCE: TimeDelta = TimeDelta::minutes(5);
+pub const ASK_TIMES: u32 = 6;
 
 /// One attempt to deliver an event that Titan would act on, as GitHub's log shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,12 +39,13 @@ pub struct Asked {
 /// The attempts by whose ids GitHub is to be asked for deliveries again, those of the oldest deliveries first.
 ///
 /// `log` may hold several attempts of one delivery, in any order; `held` are the deliveries that arrived. A delivery that
-/// was asked for is asked for again only after a while that grows each time, and not for ever.
+/// was asked for is asked for again only after `distance`, then after four times as long each time, and not for ever.
 pub fn which_to_ask_again(
     log: &[Attempt],
     held: &HashSet<String>,
     asked: &HashMap<String, Asked>,
     now: DateTime<Utc>,
+    distance: TimeDelta,
 ) -> Vec<Attempt> {
     let mut missing: HashMap<&str, (&Attempt, DateTime<Utc>)> = HashMap::new();
     for attempt in log.iter().filter(|attempt| !held.contains(&attempt.guid)) {
@@ -59,14 +58,14 @@ pub fn which_to_ask_again(
     let mut wanted: Vec<(&Attempt, DateTime<Utc>)> = missing
         .into_values()
         .filter(|(newest, _)| now - newest.delivered_at < LOG_WINDOW)
-        .filter(|(newest, _)| asked.get(&newest.guid).is_none_or(|asked| may_ask(*asked, now)))
+        .filter(|(newest, _)| asked.get(&newest.guid).is_none_or(|asked| may_ask(*asked, now, distance)))
         .collect();
     wanted.sort_by_key(|(newest, first)| (*first, newest.id));
     wanted.into_iter().take(ASK_AT_ONCE).map(|(newest, _)| newest.clone()).collect()
 }
 
-fn may_ask(asked: Asked, now: DateTime<Utc>) -> bool {
-    asked.times < ASK_TIMES && now - asked.at >= ASK_DISTANCE * 4_i32.pow(asked.times.saturating_sub(1))
+fn may_ask(asked: Asked, now: DateTime<Utc>, distance: TimeDelta) -> bool {
+    asked.times < ASK_TIMES && now - asked.at >= distance * 4_i32.pow(asked.times.saturating_sub(1))
 }
 
 /// Whether a command that was given at `given_at` comes too late to be carried out now.
@@ -107,7 +106,10 @@ mod tests {
             .iter()
             .map(|(guid, minutes, times)| ((*guid).to_owned(), Asked { at: at(*minutes), times: *times }))
             .collect();
-        which_to_ask_again(log, &held, &asked, at(now)).iter().map(|attempt| attempt.id).collect()
+        which_to_ask_again(log, &held, &asked, at(now), TimeDelta::minutes(1))
+            .iter()
+            .map(|attempt| attempt.id)
+            .collect()
     }
 
     #[test]
@@ -122,7 +124,7 @@ mod tests {
     #[test]
     fn asking_again_takes_ever_longer_and_ends() {
         let log = [attempt(1, "a", 0)];
-        for (times, minutes) in [(1, 5), (2, 20), (3, 80), (4, 320)] {
+        for (times, minutes) in [(1, 1), (2, 4), (3, 16), (4, 64), (5, 256)] {
             assert_eq!(ids(&log, &[], &[("a", 1, times)], minutes), Vec::<i64>::new(), "{times} times, too early");
             assert_eq!(ids(&log, &[], &[("a", 1, times)], minutes + 1), [1], "{times} times, late enough");
         }

@@ -189,7 +189,7 @@ impl Store {
         Ok((missing, asked))
     }
 
-    /// Notes that a delivery is about to be asked for again.
+    /// Notes that a delivery was asked for again.
     ///
     /// # Errors
     /// When the database says no.

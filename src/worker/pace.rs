@@ -60,6 +60,8 @@ pub struct RecoveryPace {
     pub comments_every: Duration,
     /// A comment younger than this may still be delivered.
     pub comments_grace: Duration,
+    /// Between the first and the second time of asking for a delivery; four times as long before each later one.
+    pub ask_again: Duration,
     /// A replica that dies while it looks holds its turn so long.
     pub turn: Duration,
 }
@@ -71,6 +73,7 @@ impl RecoveryPace {
         log_every: Duration::from_secs(180),
         comments_every: Duration::from_secs(30),
         comments_grace: Duration::from_secs(30),
+        ask_again: Duration::from_secs(60),
         turn: Duration::from_secs(60),
     };
 }

@@ -130,14 +130,16 @@ async fn ask_again(services: &Services, turn: Turn) -> Result<Option<Seen>, JobE
     store.note_missing(&missing).await?;
     let (known, asked) = store.list_missing().await?;
     let all: Vec<Attempt> = known.into_iter().chain(missing.into_iter().map(|one| one.attempt)).collect();
-    for attempt in which_to_ask_again(&all, &held, &asked, clock::now()) {
-        // Before the effect; asking once too often is harmless, because a delivery is taken once.
-        store.note_asked(&attempt.guid).await?;
+    let distance = TimeDelta::from_std(services.pace.recovery.ask_again).unwrap_or(TimeDelta::hours(1));
+    for attempt in which_to_ask_again(&all, &held, &asked, clock::now(), distance) {
+        // After the effect: asking once too often is harmless, because a delivery is taken once, and a call that did not
+        // get through shall not count as one of the few times.
         match services.github.redeliver(attempt.id).await {
             Ok(()) => tracing::info!(delivery = %attempt.guid, "asked GitHub for a missing delivery again"),
             Err(error @ (GitHubError::RateLimited { .. } | GitHubError::Transient(_))) => return Err(error.into()),
             Err(error) => tracing::warn!(delivery = %attempt.guid, %error, "a missing delivery cannot be asked for"),
         }
+        store.note_asked(&attempt.guid).await?;
     }
     Ok(Some(Seen { newest }))
 }

@@ -23,6 +23,7 @@ mod store;
 mod story_audit;
 mod story_buttons;
 mod story_canary;
+mod story_chaos;
 mod story_comments;
 mod story_controls;
 mod story_faults;

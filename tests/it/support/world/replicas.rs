@@ -65,6 +65,7 @@ pub(super) fn watchful() -> RecoveryPace {
         log_every: often,
         comments_every: often,
         comments_grace: Duration::from_millis(500),
+        ask_again: often,
         turn: Duration::from_secs(2),
     }
 }
@@ -111,6 +112,15 @@ impl World {
         signal(&replica.child, Signal::CONT);
         replica.paused = false;
         self.aim_webhooks();
+    }
+
+    /// Makes a replica work again, whatever was done to it: started when it is down, woken when it is paused.
+    pub async fn recover_replica(&mut self, number: usize) {
+        match self.places()[number].as_ref().map(|replica| replica.paused) {
+            None => self.start_replica(number).await,
+            Some(true) => self.resume_replica(number),
+            Some(false) => {}
+        }
     }
 
     /// `http://127.0.0.1:<port>` of a replica; `None` while it is down or paused.
