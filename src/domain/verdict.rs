@@ -102,6 +102,11 @@ pub fn fail_fast(samples: &[BakeSample]) -> Option<Judgement> {
     None
 }
 
+/// Whether so many samples are enough to judge by, of so many that the bake time allows for.
+pub fn are_enough(count: usize, expected: usize) -> bool {
+    count > 0 && (count as f64) * 100.0 >= (expected as f64) * ENOUGH_PERCENT
+}
+
 /// Judges a whole bake. `expected` is how many samples the bake time allows for.
 pub fn judge(samples: &[BakeSample], expected: usize) -> Judgement {
     if let Some(judgement) = fail_fast(samples) {
@@ -109,7 +114,7 @@ pub fn judge(samples: &[BakeSample], expected: usize) -> Judgement {
     }
     let figures = figures(samples);
     let count = figures.samples;
-    if count == 0 || (count as f64) * 100.0 < (expected as f64) * ENOUGH_PERCENT {
+    if !are_enough(count, expected) {
         let why = format!("only {count} of {expected} samples could be taken");
         return Judgement { verdict: Verdict::Inconclusive, why, figures };
     }

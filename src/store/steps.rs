@@ -172,6 +172,8 @@ impl Store {
             .await?;
             runs::advance(&mut tx, run, RunEvent::UndoStarted, Some(detail)).await?;
         }
+        // A job that gets on is not a broken one, however often its worker died.
+        sqlx::query("UPDATE job SET attempts = 0 WHERE id = $1").bind(lease.job_id).execute(&mut *tx).await?;
         enqueue(&mut tx, &NewJob::report(change_id)).await?;
         Ok(tx.commit().await?)
     }

@@ -18,6 +18,9 @@ pub struct Pace {
     /// A deploy must be live by then. Render's own limits for build, pre-deploy and start add up to 165 minutes; most
     /// deploys take a few.
     pub deploy_deadline: Duration,
+    /// When the answer to a deploy hook was lost and only the service can be asked, it has so long to show the commit before
+    /// the hook is called again.
+    pub hook_doubt: Duration,
     /// How often it is looked for what GitHub did not deliver.
     pub recovery: RecoveryPace,
     /// How long a claim on a job lasts.
@@ -87,6 +90,7 @@ impl Pace {
         verify_matches: 3,
         verify_deadline: Duration::from_secs(180),
         deploy_deadline: Duration::from_secs(45 * 60),
+        hook_doubt: Duration::from_secs(15 * 60),
         recovery: RecoveryPace::STANDARD,
         lease: LeasePace::STANDARD,
     };
@@ -99,6 +103,7 @@ impl Pace {
         verify_matches: 3,
         verify_deadline: Duration::from_secs(10),
         deploy_deadline: Duration::from_secs(30),
+        hook_doubt: Duration::from_secs(3),
         recovery: RecoveryPace::STANDARD,
         lease: LeasePace::STANDARD,
     };

@@ -18,7 +18,7 @@ use crate::domain::ids::{Environment, PrNumber, RunId};
 use crate::domain::report::{
     ChangeFacts, CheckView, DeploymentState, DeploymentView, Links, change_view, checks, deployment, marker,
 };
-use crate::github::feedback::Reaction;
+use crate::github::feedback::{DeploymentStatusWrite, Reaction};
 use crate::github::{GitHub, GitHubError, RepoClient, RepoRef};
 use crate::redact::Redactor;
 use crate::store::commands::CommandRow;
@@ -268,7 +268,7 @@ impl Desk<'_> {
         }
         if let Some(id) = id {
             self.put(&key, Some(id), None).await?;
-            match self.client.create_deployment_status(id, &status).await {
+            match self.say_once(id, &status).await {
                 Ok(()) => return Ok(self.put(&key, None, Some(state)).await?),
                 Err(GitHubError::NotFound(_)) => self.intend_again(&key).await?,
                 Err(error) => return Err(error.into()),
@@ -278,6 +278,14 @@ impl Desk<'_> {
         self.put(&key, Some(id), None).await?;
         self.client.create_deployment_status(id, &status).await?;
         Ok(self.put(&key, None, Some(state)).await?)
+    }
+
+    /// A status whose answer was lost may be there already, and a second one would be shown and sent to people.
+    async fn say_once(&self, deployment: i64, status: &DeploymentStatusWrite) -> Result<(), GitHubError> {
+        if self.client.newest_deployment_state(deployment).await? == Some(status.state) {
+            return Ok(());
+        }
+        self.client.create_deployment_status(deployment, status).await
     }
 
     /// GitHub leaves earlier production deployments as they are. Those of other changes are brought up to date by

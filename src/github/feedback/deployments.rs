@@ -107,6 +107,13 @@ struct DeploymentWire {
     payload: serde_json::Value,
 }
 
+#[derive(Deserialize)]
+struct StatusWire {
+    id: i64,
+    #[serde(default)]
+    state: serde_json::Value,
+}
+
 impl DeploymentWire {
     /// The run in the payload, which GitHub gives back as an object or as text with JSON in it.
     fn run(&self) -> Option<String> {
@@ -170,7 +177,18 @@ impl RepoClient {
         Ok(answer.json::<Id>()?.id)
     }
 
-    /// Adds a status to a deployment. Twice adds two equal ones.
+    /// What was told about a deployment last; `None` when nothing was, or a word that Titan does not know.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such deployment.
+    pub async fn newest_deployment_state(&self, id: i64) -> Result<Option<DeploymentState>, GitHubError> {
+        let call = Call::get(self.path(&format!("/deployments/{id}/statuses")));
+        let statuses = self.list_all(Access::Feedback, call, |page: Vec<StatusWire>| page).await?;
+        let newest = statuses.into_iter().max_by_key(|status| status.id);
+        Ok(newest.and_then(|status| serde_json::from_value(status.state).ok()))
+    }
+
+    /// Adds a status to a deployment. Twice adds two equal ones: ask [`RepoClient::newest_deployment_state`] first.
     ///
     /// # Errors
     /// `NotFound` when there is no such deployment.

@@ -31,6 +31,9 @@ pub(super) async fn deploy(context: &StepContext<'_>) -> Result<Outcome, JobErro
     }
     if progress.deploy.is_none() {
         // Taken up again: the call may or may not have been made, so look before making it.
+        if service_of(context, &target).is_none() {
+            return take_up_hook(context, &target, &commit, progress).await;
+        }
         return match find_earlier(context, &target, &commit, progress.intent_at).await? {
             Some(deploy) => note_deploy(context, progress, deploy).await,
             None if progress.queued => wait_to_be_listed(context, progress.intent_at),
@@ -38,6 +41,63 @@ pub(super) async fn deploy(context: &StepContext<'_>) -> Result<Outcome, JobErro
         };
     }
     watch_until_live(context, &target, &commit, progress).await
+}
+
+/// The same where only the service can be asked.
+async fn take_up_hook(
+    context: &StepContext<'_>,
+    target: &Target,
+    commit: &CommitSha,
+    mut progress: DeployProgress,
+) -> Result<Outcome, JobError> {
+    if progress.queued {
+        return Ok(handed_over(commit));
+    }
+    match ask_witness(context, target, commit, progress.intent_at).await {
+        Witness::Settled => Ok(handed_over(commit)),
+        Witness::Doubt => wait(context, progress.intent_at),
+        Witness::NeverCame => {
+            if let Some(why) = forbidden(context).await? {
+                return Ok(Outcome::stopped(why));
+            }
+            progress.intent_at = Some(clock::now());
+            context.save(&progress).await?;
+            begin(context, target, commit, progress).await
+        }
+    }
+}
+
+/// What the service itself tells about a hook call whose answer was lost.
+pub(super) enum Witness {
+    /// It runs the commit, or it never says what it runs, so that nothing can be learned by waiting.
+    Settled,
+    /// It does not run the commit yet; the deploy may be on its way.
+    Doubt,
+    /// It has had time enough, so the call did not reach Render or came to nothing.
+    NeverCame,
+}
+
+/// Asks the service. Two calls for one commit would be two deploys, none would be a lost command: nobody but the service
+/// can tell which it would be.
+pub(super) async fn ask_witness(
+    context: &StepContext<'_>,
+    target: &Target,
+    commit: &CommitSha,
+    intent_at: Option<DateTime<Utc>>,
+) -> Witness {
+    if target.identity.is_none() {
+        return Witness::Settled;
+    }
+    let observation = context.services.prober.observe(target).await;
+    if observation.identity.as_ref().is_some_and(|answer| answer.names(commit)) {
+        return Witness::Settled;
+    }
+    let doubt = context.services.pace.hook_doubt;
+    if intent_at.is_some_and(|at| clock::now() < at + doubt) { Witness::Doubt } else { Witness::NeverCame }
+}
+
+fn handed_over(commit: &CommitSha) -> Outcome {
+    Outcome::done(format!("`{}` handed to the deploy hook", commit.short()))
 }
 
 /// A canary and a merge are for the head that people looked at; a deploy after the merge is for the merge commit, which
@@ -107,8 +167,9 @@ async fn begin(
         Some(deploy) => note_deploy(context, progress, deploy).await,
         None if service_of(context, target).is_none() => {
             // A hook without the API: nobody can be asked but the service itself, which `verify` does.
+            progress.queued = true;
             context.save(&progress).await?;
-            Ok(Outcome::done(format!("`{}` handed to the deploy hook", commit.short())))
+            Ok(handed_over(commit))
         }
         None => {
             progress.queued = true;
@@ -201,7 +262,7 @@ async fn watch_until_live(
     mut progress: DeployProgress,
 ) -> Result<Outcome, JobError> {
     let Some(service) = service_of(context, target) else {
-        return Ok(Outcome::done(format!("`{}` handed to the deploy hook", commit.short())));
+        return Ok(handed_over(commit));
     };
     let deploy = progress.deploy.clone().ok_or_else(|| JobError::Never("no deploy to watch".to_owned()))?;
     match watch(context, &service, &deploy, progress.intent_at).await? {

@@ -3,7 +3,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::deploy::{Watched, find_earlier, refused_by_render, service_of, start, wait_to_be_listed, watch};
+use super::deploy::{
+    Watched, Witness, ask_witness, find_earlier, refused_by_render, service_of, start, wait_to_be_listed, watch,
+};
 use super::{JobError, Outcome, StepContext, deployed};
 use crate::clock;
 use crate::domain::ids::{CommitSha, DeployId, Environment, ServiceId};
@@ -11,6 +13,11 @@ use crate::domain::policy::Target;
 use crate::domain::progress::RestoreProgress;
 use crate::domain::run::RunKind;
 use crate::render::RenderError;
+
+/// How a version came back, for people: Render put an earlier deploy back.
+const BY_ROLLBACK: &str = "Render rollback";
+/// Its commit was deployed again.
+const BY_DEPLOY: &str = "deploy of the earlier commit";
 
 pub(super) async fn restore(context: &StepContext<'_>) -> Result<Outcome, JobError> {
     let target = context.target().await?;
@@ -40,7 +47,10 @@ pub(super) async fn restore(context: &StepContext<'_>) -> Result<Outcome, JobErr
         }
         // Taken up again: the call may or may not have been made, so look before making it.
         (None, Some(service)) => match find_begun(context, &target, &service, &to, progress.intent_at).await? {
-            Some(deploy) => note(context, progress, deploy).await,
+            Some((how, deploy)) => {
+                progress.how = how.to_owned();
+                note(context, progress, deploy).await
+            }
             None if !progress.how.is_empty() => wait_to_be_listed(context, progress.intent_at),
             None => {
                 let chosen = choose(context).await?.filter(|(_, again, _)| *again == to);
@@ -49,27 +59,48 @@ pub(super) async fn restore(context: &StepContext<'_>) -> Result<Outcome, JobErr
             }
         },
         // `how` is committed after the call; without it nobody knows whether the hook was ever reached.
-        (None, None) if progress.how.is_empty() => begin(context, &target, &to, None, progress).await,
+        (None, None) if progress.how.is_empty() => take_up_hook(context, &target, &to, progress).await,
         (_, None) => finish(context, &to, progress).await,
     }
 }
 
-/// What an earlier taking-up began: a rollback or, when that was not possible, a deploy of the commit.
+/// A hook call whose answer was lost, where only the service can be asked.
+async fn take_up_hook(
+    context: &StepContext<'_>,
+    target: &Target,
+    to: &CommitSha,
+    mut progress: RestoreProgress,
+) -> Result<Outcome, JobError> {
+    match ask_witness(context, target, to, progress.intent_at).await {
+        Witness::Settled => {
+            progress.how = BY_DEPLOY.to_owned();
+            finish(context, to, progress).await
+        }
+        Witness::Doubt => Ok(Outcome::Wait(clock::now() + context.services.pace.poll_max)),
+        Witness::NeverCame => {
+            progress.intent_at = Some(clock::now());
+            context.save(&progress).await?;
+            begin(context, target, to, None, progress).await
+        }
+    }
+}
+
+/// What an earlier taking-up began, and how: a rollback or, when that was not possible, a deploy of the commit.
 async fn find_begun(
     context: &StepContext<'_>,
     target: &Target,
     service: &ServiceId,
     to: &CommitSha,
     intent_at: Option<DateTime<Utc>>,
-) -> Result<Option<DeployId>, JobError> {
+) -> Result<Option<(&'static str, DeployId)>, JobError> {
     if let Some(intent_at) = intent_at {
         match context.services.render.find_rollback(service, intent_at).await {
-            Ok(Some(found)) => return Ok(Some(found.id)),
+            Ok(Some(found)) => return Ok(Some((BY_ROLLBACK, found.id))),
             Ok(None) | Err(RenderError::NotConfigured(_)) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    find_earlier(context, target, to, intent_at).await
+    Ok(find_earlier(context, target, to, intent_at).await?.map(|deploy| (BY_DEPLOY, deploy)))
 }
 
 /// What is live, what is brought back, and that version's deploy when it is known.
@@ -109,7 +140,10 @@ async fn begin(
         if context.run.kind == RunKind::Rollback && !progress.auto_deploy_off {
             // Else the next push to the branch, which still has the bad change, would bring it back by itself.
             match render.disable_auto_deploy(&service).await {
-                Ok(()) => progress.auto_deploy_off = true,
+                Ok(()) => {
+                    progress.auto_deploy_off = true;
+                    context.save(&progress).await?;
+                }
                 Err(error) => {
                     let why = refused_by_render(error)?;
                     tracing::warn!(%why, "could not turn automatic deploys off");
@@ -118,7 +152,7 @@ async fn begin(
         }
         match render.rollback(&service, deploy).await {
             Ok(started) => {
-                progress.how = "Render rollback".to_owned();
+                progress.how = BY_ROLLBACK.to_owned();
                 return note(context, progress, started.id).await;
             }
             // The artifact is gone: build the commit again.
@@ -126,7 +160,7 @@ async fn begin(
             Err(error) => return Ok(Outcome::failed_live(refused_by_render(error)?)),
         }
     }
-    progress.how = "deploy of the earlier commit".to_owned();
+    progress.how = BY_DEPLOY.to_owned();
     match start(context, target, to).await {
         Ok(Some(deploy)) => note(context, progress, deploy).await,
         Ok(None) => {
