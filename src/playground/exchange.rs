@@ -176,6 +176,10 @@ pub enum FaultKind {
     DropAfter,
     /// Does what was asked, but starts that much later.
     Delay(Duration),
+    /// Does nothing and never answers; [`Faults::hanging`] tells when it has come to that.
+    HangBefore,
+    /// Does what was asked and never answers; [`Faults::hanging`] tells when it has come to that.
+    HangAfter,
 }
 
 /// Chooses what goes wrong with a request of this method and path, besides what was asked for one by one.
@@ -186,6 +190,7 @@ pub type Weather = Arc<dyn Fn(&str, &str) -> Option<FaultKind> + Send + Sync>;
 pub struct Faults {
     pending: Arc<Mutex<VecDeque<Fault>>>,
     weather: Arc<Mutex<Option<Weather>>>,
+    hanging: Arc<watch::Sender<u64>>,
 }
 
 impl fmt::Debug for Faults {
@@ -231,6 +236,17 @@ impl Faults {
         lock(&self.pending).iter().cloned().collect()
     }
 
+    /// Counts the requests that were left without an answer: what each asked for is done, or left undone, for good.
+    pub fn hanging(&self) -> watch::Receiver<u64> {
+        self.hanging.subscribe()
+    }
+
+    /// Until the client goes away, which ends this.
+    async fn hang(&self) -> Response {
+        self.hanging.send_modify(|count| *count += 1);
+        std::future::pending().await
+    }
+
     /// Gives up every fault that has not happened.
     pub fn clear(&self) {
         lock(&self.pending).clear();
@@ -262,7 +278,7 @@ pub async fn record(State(recorder): State<Recorder>, request: Request, next: Ne
     let (method, path) = (request.method().as_str().to_owned(), request.uri().path().to_owned());
     let fault = recorder.faults.take(&method, &path);
     if recorder.unlogged.iter().any(|pattern| path_matches(pattern, &path)) {
-        return perform(fault, request, next).await;
+        return perform(&recorder.faults, fault, request, next).await;
     }
 
     let query = request.uri().query().map(str::to_owned);
@@ -273,7 +289,7 @@ pub async fn record(State(recorder): State<Recorder>, request: Request, next: Ne
     };
     let request = Request::from_parts(parts, Body::from(request_body.clone()));
 
-    let (parts, body) = perform(fault, request, next).await.into_parts();
+    let (parts, body) = perform(&recorder.faults, fault, request, next).await.into_parts();
     let dropped = parts.extensions.get::<Dropped>().is_some();
     let response_body = if dropped { None } else { to_bytes(body, BODY_LIMIT).await.ok() };
     recorder.log.push(Exchange {
@@ -313,7 +329,7 @@ pub fn path_matches(pattern: &str, path: &str) -> bool {
 #[derive(Clone)]
 struct Dropped;
 
-async fn perform(fault: Option<FaultKind>, request: Request, next: Next) -> Response {
+async fn perform(faults: &Faults, fault: Option<FaultKind>, request: Request, next: Next) -> Response {
     match fault {
         None => next.run(request).await,
         Some(FaultKind::Before(status, body, headers)) => answer(status_code(status), &body, &headers),
@@ -329,6 +345,11 @@ async fn perform(fault: Option<FaultKind>, request: Request, next: Next) -> Resp
         Some(FaultKind::Delay(wait)) => {
             tokio::time::sleep(wait).await;
             next.run(request).await
+        }
+        Some(FaultKind::HangBefore) => faults.hang().await,
+        Some(FaultKind::HangAfter) => {
+            next.run(request).await;
+            faults.hang().await
         }
     }
 }

@@ -5,6 +5,7 @@ mod architecture;
 mod check_policy;
 mod checkout;
 mod contracts;
+mod crash_matrix;
 mod dead_jobs;
 mod documents;
 mod github_adapter;

@@ -181,6 +181,11 @@ impl Hooks {
         lock(&self.inner.log).clone()
     }
 
+    /// How many deliveries are on their way. What is held back does not count.
+    pub fn on_their_way(&self) -> usize {
+        *self.inner.pending.borrow()
+    }
+
     /// Waits until nothing is on its way. What is held back does not count.
     pub async fn settle(&self) {
         let mut pending = self.inner.pending.subscribe();

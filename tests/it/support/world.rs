@@ -4,6 +4,7 @@
 //! `people`, what can be seen afterwards in `seen`, how Titan runs in `titan_process` and `replicas`. A story ends with [`World::end`], which
 //! fails when anything is left over or anything was said that GitHub or Render do not document.
 
+mod crash;
 mod invariants;
 mod people;
 mod replicas;
@@ -418,7 +419,7 @@ impl World {
     }
 
     /// What Titan still has to do, a line each.
-    async fn open_work(&self) -> Vec<String> {
+    pub async fn open_work(&self) -> Vec<String> {
         sqlx::query_scalar(
             "SELECT concat_ws(' ', 'job', kind, key, status, 'attempt', attempts, 'at', run_at, last_error)
              FROM job WHERE status <> 'dead'

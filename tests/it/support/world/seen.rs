@@ -85,9 +85,18 @@ impl World {
 
     /// Whether a step of the newest run of a kind is being carried out.
     pub async fn step_runs(&self, pr: u64, kind: RunKind, step: &str) -> bool {
+        self.step_is(pr, kind, step, |status| status == StepStatus::Running).await
+    }
+
+    /// Whether a step of the newest run of a kind is being carried out or has ended.
+    pub async fn step_has_begun(&self, pr: u64, kind: RunKind, step: &str) -> bool {
+        self.step_is(pr, kind, step, |status| status != StepStatus::Pending).await
+    }
+
+    async fn step_is(&self, pr: u64, kind: RunKind, step: &str, wanted: impl Fn(StepStatus) -> bool) -> bool {
         let Some(run) = self.find_run(pr, kind).await else { return false };
         let steps = self.store.list_steps(run.id).await.expect("the store answers");
-        steps.iter().any(|known| known.name.as_str() == step && known.status == StepStatus::Running)
+        steps.iter().any(|known| known.name.as_str() == step && wanted(known.status))
     }
 
     async fn all_runs(&self, pr: u64) -> Vec<Run> {

@@ -1,0 +1,185 @@
+//! The crash matrix: Titan, a real process, is killed at every point of every command's story, and started again. The
+//! world must end as it does when nobody disturbs it.
+//!
+//! The points are not written down anywhere: they are what the undisturbed story shows, so that a new step or effect is
+//! in the matrix at once. What no story reaches fails `the_stories_reach_every_step_and_every_write`.
+//!
+//! The tests kill at the first call and the first commit of each kind, all of them in one playing. Every single one in a
+//! playing of its own, which takes long: `script/crash-matrix`.
+
+mod picture;
+mod play;
+mod points;
+mod source;
+mod tales;
+
+use std::panic::AssertUnwindSafe;
+
+use futures::{FutureExt, StreamExt};
+use titan::domain::run::StepName;
+use titan::playground::exchange::path_matches;
+use tokio::sync::OnceCell;
+
+use play::{Played, play};
+use points::{Kills, Moment};
+use tales::Tale;
+
+/// The undisturbed stories, each played once for all tests.
+static UNDISTURBED: [OnceCell<Played>; Tale::ALL.len()] = [const { OnceCell::const_new() }; Tale::ALL.len()];
+
+async fn undisturbed(tale: Tale) -> &'static Played {
+    let place = Tale::ALL.iter().position(|known| *known == tale).expect("it is one of all");
+    UNDISTURBED[place].get_or_init(|| play(tale, &Kills::Never)).await
+}
+
+/// The same world, or how it differs.
+fn compare(tale: Tale, played: &Played, expected: &Played) -> Result<(), String> {
+    if played.picture == expected.picture {
+        return Ok(());
+    }
+    let mut new = played.picture.clone();
+    let mut lines = Vec::new();
+    for line in &expected.picture {
+        match new.iter().position(|other| other == line) {
+            Some(at) => drop(new.remove(at)),
+            None => lines.push(format!("- {line}")),
+        }
+    }
+    lines.extend(new.iter().map(|line| format!("+ {line}")));
+    if lines.is_empty() {
+        lines = played.picture.iter().map(|line| format!("  {line}")).collect();
+        lines.insert(0, "the same lines in another order:".to_owned());
+    }
+    Err(format!("{tale:?} killed {:#?} ended otherwise:\n{}", played.hit, lines.join("\n")))
+}
+
+/// Plays a story and kills Titan at the first call of every kind.
+async fn killed_at_calls(tale: Tale, moment: Moment) {
+    let expected = undisturbed(tale).await;
+    let first: Vec<_> = expected.calls.iter().filter(|(_, nth)| *nth == 0).cloned().collect();
+    assert!(!first.is_empty(), "{tale:?} changes something outside");
+    let played = play(tale, &Kills::Calls(moment, first.clone())).await;
+    assert_eq!(played.unhit, Vec::<String>::new(), "{tale:?} did not come to these, {moment:?}");
+    compare(tale, &played, expected).unwrap_or_else(|told| panic!("{told}"));
+}
+
+/// Plays a story and kills Titan after the first commit of every kind that holds an intent or an outcome. How many writings
+/// a report is put together from depends on how fast things follow each other; all other commits must be come to.
+async fn killed_after_commits(tale: Tale) {
+    let expected = undisturbed(tale).await;
+    let matters = |commit: &&String| ["step ", "command ", "feedback "].iter().any(|table| commit.starts_with(table));
+    let commits: Vec<String> = expected.commits.iter().filter(matters).cloned().collect();
+    let played = play(tale, &Kills::Commits(commits)).await;
+    let unhit: Vec<&String> = played.unhit.iter().filter(|commit| !commit.starts_with("feedback ")).collect();
+    assert_eq!(unhit, Vec::<&String>::new(), "{tale:?} did not commit these");
+    compare(tale, &played, expected).unwrap_or_else(|told| panic!("{told}"));
+}
+
+/// Plays a story in which each commit of a step fails the first time, so that the step is taken up again with its intent
+/// and without its outcome.
+async fn each_step_run_twice(tale: Tale) {
+    let expected = undisturbed(tale).await;
+    let refused: Vec<String> = expected.commits.iter().filter(|c| c.starts_with("step update ")).cloned().collect();
+    let played = play(tale, &Kills::Refused(refused)).await;
+    assert_eq!(played.unhit, Vec::<String>::new(), "{tale:?} did not come to these");
+    compare(tale, &played, expected).unwrap_or_else(|told| panic!("{told}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_stories_reach_every_step_and_every_write() {
+    let all = futures::future::join_all(Tale::ALL.map(undisturbed)).await;
+    let commits: Vec<&String> = all.iter().flat_map(|played| &played.commits).collect();
+    for step in StepName::ALL {
+        for state in ["running", "succeeded"] {
+            let begin = format!("step update {step} {state}");
+            assert!(commits.iter().any(|commit| commit.starts_with(&begin)), "no story commits {begin:?}");
+        }
+    }
+    let calls: Vec<&String> = all.iter().flat_map(|played| &played.calls).map(|(route, _)| route).collect();
+    let reached = |method: &str, pattern: &str| {
+        calls
+            .iter()
+            .any(|call| call.split_once(' ').is_some_and(|(m, path)| m == method && path_matches(pattern, path)))
+    };
+    let writes = source::writes();
+    for (method, pattern) in &writes {
+        let exempt = source::EXEMPT.iter().any(|(route, _)| *route == format!("{method} {pattern}"));
+        assert!(reached(method, pattern) != exempt, "{method} {pattern}: reached by a story, or exempt for a reason");
+    }
+    assert!(reached("POST", "/deploy/*"), "a deploy hook is called");
+    assert!(writes.len() >= 16, "the sources are read: {writes:#?}");
+}
+
+/// Every point in a playing of its own. `CRASH_MATRIX_JOBS` says how many are played at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "takes long; script/crash-matrix plays it"]
+async fn point_by_point() {
+    let jobs = std::env::var("CRASH_MATRIX_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(6);
+    let mut plan = Vec::new();
+    for tale in Tale::ALL {
+        let expected = undisturbed(tale).await;
+        for call in &expected.calls {
+            plan.push((tale, Kills::Calls(Moment::Before, vec![call.clone()])));
+            plan.push((tale, Kills::Calls(Moment::After, vec![call.clone()])));
+        }
+        plan.extend(expected.commits.iter().map(|commit| (tale, Kills::Commits(vec![commit.clone()]))));
+    }
+    let points = plan.len();
+    let played = futures::stream::iter(plan).map(|(tale, kills)| async move {
+        // One that fails does not end the others.
+        match AssertUnwindSafe(play(tale, &kills)).catch_unwind().await {
+            Ok(played) => (played.unhit.len(), compare(tale, &played, undisturbed(tale).await)),
+            Err(_) => (0, Err(format!("{tale:?} with {kills:?} came to no end"))),
+        }
+    });
+    let ended: Vec<(usize, Result<(), String>)> = played.buffer_unordered(jobs).collect().await;
+    let not_come_to: usize = ended.iter().map(|(unhit, _)| unhit).sum();
+    let failed: Vec<&String> = ended.iter().filter_map(|(_, result)| result.as_ref().err()).collect();
+    println!("{points} points, {not_come_to} not come to, {} ended otherwise", failed.len());
+    for told in &failed {
+        println!("{told}");
+    }
+    assert!(failed.is_empty(), "{} of {points} points change how a story ends", failed.len());
+    // How many reports are put together into one depends on how fast things follow each other.
+    assert!(not_come_to * 5 < points, "{not_come_to} of {points} points were not come to");
+}
+
+/// Four tests for each story.
+macro_rules! matrix {
+    ($($name:ident: $tale:ident;)*) => {$(
+        mod $name {
+            use super::{Moment, Tale, each_step_run_twice, killed_after_commits, killed_at_calls};
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn killed_before_each_effect_it_ends_the_same() {
+                killed_at_calls(Tale::$tale, Moment::Before).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn killed_after_each_effect_it_ends_the_same() {
+                killed_at_calls(Tale::$tale, Moment::After).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn killed_after_each_commit_it_ends_the_same() {
+                killed_after_commits(Tale::$tale).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn with_each_step_run_twice_it_ends_the_same() {
+                each_step_run_twice(Tale::$tale).await;
+            }
+        }
+    )*};
+}
+
+matrix! {
+    proposing: Propose;
+    trying: Canary;
+    a_bad_canary: BadCanary;
+    promoting: Promote;
+    rolling_back: Rollback;
+    a_bad_production: BadProduction;
+    with_hooks_only: Hooks;
+    controls_and_answers: Controls;
+}

@@ -1,0 +1,281 @@
+//! Where Titan is killed: every call that changes something outside, before and after it took effect, and every commit.
+//!
+//! Calls are held by the simulators' own recorder: the request has arrived and is left without an answer for good.
+//! Commits are announced by triggers that are put into the story's database; Postgres sends an announcement only when
+//! the transaction is committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use sqlx::postgres::PgListener;
+use titan::playground::exchange::{FaultKind, Weather};
+use tokio::sync::{mpsc, watch};
+
+use crate::support::world::World;
+
+/// The channel on which commits are announced.
+const CHANNEL: &str = "crash_points";
+
+/// A call that changes something outside: `POST /repos/*/*/check-runs`, and which one of these it is, from 0.
+pub type Call = (String, u32);
+
+/// When a request is left without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// When it has arrived; nothing is done. The intent is committed, the effect has not happened.
+    Before,
+    /// When it is done. The effect has happened, nothing of it is committed.
+    After,
+}
+
+/// Where Titan is to be killed in one playing of a story.
+#[derive(Debug, Clone)]
+pub enum Kills {
+    /// Nowhere: the undisturbed story.
+    Never,
+    /// At these calls.
+    Calls(Moment, Vec<Call>),
+    /// As soon as these are committed.
+    Commits(Vec<String>),
+    /// Nowhere, but the first try of each of these commits fails, so that what led to it is done twice.
+    Refused(Vec<String>),
+}
+
+/// Sees every write at both simulators, and holds the ones that were asked for.
+#[derive(Clone)]
+pub struct Gate {
+    inner: Arc<Mutex<GateState>>,
+    hanging: [watch::Receiver<u64>; 2],
+}
+
+struct GateState {
+    moment: Moment,
+    wanted: BTreeSet<Call>,
+    seen: BTreeMap<String, u32>,
+    order: Vec<Call>,
+    hit: Vec<String>,
+}
+
+impl Gate {
+    /// Stands before a world's GitHub and Render from now on.
+    pub fn put_before(world: &World, kills: &Kills) -> Self {
+        let (moment, wanted) = match kills {
+            Kills::Calls(moment, calls) => (*moment, calls.iter().cloned().collect()),
+            _ => (Moment::Before, BTreeSet::new()),
+        };
+        let state = GateState { moment, wanted, seen: BTreeMap::new(), order: Vec::new(), hit: Vec::new() };
+        let inner = Arc::new(Mutex::new(state));
+        let weather: Weather = {
+            let inner = inner.clone();
+            Arc::new(move |method, path| inner.lock().expect("no panic before").meet(method, path))
+        };
+        world.github.faults().set_weather(Some(weather.clone()));
+        world.render.faults().set_weather(Some(weather));
+        let hanging = [world.github.faults().hanging(), world.render.faults().hanging()];
+        Self { inner, hanging }
+    }
+
+    /// Waits until a request is left without an answer.
+    pub async fn held(&mut self) {
+        let [github, render] = &mut self.hanging;
+        let ended = tokio::select! {
+            changed = github.changed() => changed,
+            changed = render.changed() => changed,
+        };
+        ended.expect("the simulators are there");
+    }
+
+    /// Whatever is held now is given up; only what comes later wakes [`Gate::held`].
+    pub fn forget_held(&mut self) {
+        self.hanging.iter_mut().for_each(watch::Receiver::mark_unchanged);
+    }
+
+    /// Every write so far, in the order of their arrival.
+    pub fn calls(&self) -> Vec<Call> {
+        self.inner.lock().expect("no panic before").order.clone()
+    }
+
+    /// The writes that were to be held and did not come.
+    pub fn unhit(&self) -> Vec<String> {
+        let state = self.inner.lock().expect("no panic before");
+        state.wanted.iter().map(|(route, nth)| format!("{route} #{nth}")).collect()
+    }
+
+    /// The writes that were held.
+    pub fn hit(&self) -> Vec<String> {
+        self.inner.lock().expect("no panic before").hit.clone()
+    }
+}
+
+impl GateState {
+    fn meet(&mut self, method: &str, path: &str) -> Option<FaultKind> {
+        if method == "GET" || path.contains(".git/") {
+            return None;
+        }
+        let route = format!("{method} {}", route(path));
+        let count = self.seen.entry(route.clone()).or_default();
+        let call = (route, *count);
+        *count += 1;
+        self.order.push(call.clone());
+        if !self.wanted.remove(&call) {
+            return None;
+        }
+        self.hit.push(format!("{:?} {} #{}", self.moment, call.0, call.1));
+        Some(match self.moment {
+            Moment::Before => FaultKind::HangBefore,
+            Moment::After => FaultKind::HangAfter,
+        })
+    }
+}
+
+/// A path with `*` for what differs between two playings of the same story.
+pub fn route(path: &str) -> String {
+    let mut previous = "";
+    let mut before = "";
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        let named = previous == "repos" || before == "repos";
+        let number = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let hex = part.len() >= 32 && part.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        parts.push(if named || number || hex || part.starts_with("dep-") { "*" } else { part });
+        before = previous;
+        previous = part;
+    }
+    parts.join("/")
+}
+
+/// The commits of a story, as they happen.
+pub struct Commits {
+    announced: mpsc::UnboundedReceiver<String>,
+    _listener: tokio::task::JoinHandle<()>,
+}
+
+impl Commits {
+    /// Puts the triggers into a world's database and listens.
+    pub async fn watch(world: &World) -> Self {
+        sqlx::raw_sql(TRIGGERS).execute(world.store.pool()).await.expect("the triggers can be made");
+        let mut listener = PgListener::connect_with(world.store.pool()).await.expect("a connection");
+        listener.listen(CHANNEL).await.expect("it listens");
+        let (sender, announced) = mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            while let Ok(notice) = listener.recv().await {
+                if sender.send(notice.payload().to_owned()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { announced, _listener: task }
+    }
+
+    /// Makes the first try of each of these commits of a step fail. Sequences remember it, because they outlive the
+    /// transaction that is rolled back.
+    pub async fn refuse_first(world: &World, commits: &[String]) {
+        sqlx::raw_sql(REFUSING).execute(world.store.pool()).await.expect("the trigger can be made");
+        for (number, commit) in commits.iter().enumerate() {
+            sqlx::query("SELECT refuse_first($1, $2)")
+                .bind(commit)
+                .bind(format!("refusal_{number}"))
+                .execute(world.store.pool())
+                .await
+                .expect("a sequence");
+        }
+    }
+
+    /// What was to be refused and never tried.
+    pub async fn never_refused(world: &World) -> Vec<String> {
+        sqlx::query_scalar(
+            "SELECT label FROM refusal r JOIN pg_sequences s ON s.sequencename = r.sequence WHERE s.last_value IS NULL",
+        )
+        .fetch_all(world.store.pool())
+        .await
+        .expect("the store answers")
+    }
+
+    /// Lets jobs whose commit was refused try again at once.
+    pub async fn hurry(world: &World) {
+        sqlx::query(
+            "UPDATE job SET run_at = now(), attempts = 0 WHERE status = 'queued' AND last_error LIKE '%refused once%'",
+        )
+        .execute(world.store.pool())
+        .await
+        .expect("the store answers");
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> String {
+        self.announced.recv().await.expect("the listener lives as long as this")
+    }
+
+    /// What was announced and not asked for yet.
+    pub fn rest(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.announced.try_recv().ok()).collect()
+    }
+}
+
+/// A commit is named after the table, what was done to the row, and what tells the row's state; a step and a feedback row
+/// also after what they know so far, so that an intent and its outcome are two points.
+const TRIGGERS: &str = r#"
+CREATE FUNCTION step_state(now_row jsonb) RETURNS text LANGUAGE sql AS $$
+    SELECT concat_ws(' ', now_row->>'name', now_row->>'status', '[' || string_agg(key, ',' ORDER BY key) || ']')
+      FROM jsonb_each(now_row->'progress') WHERE value NOT IN ('null', 'false', '0', '""', '[]')
+$$;
+CREATE FUNCTION announce_crash_point() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    now_row jsonb := CASE WHEN TG_OP = 'DELETE' THEN to_jsonb(OLD) ELSE to_jsonb(NEW) END;
+    state text := '';
+BEGIN
+    -- An event that Titan has no use for, and that may get lost while it is down.
+    IF TG_TABLE_NAME = 'delivery' AND now_row->>'ignored' IS NOT NULL THEN
+        RETURN NULL;
+    END IF;
+    -- A heartbeat, a wake-up time.
+    IF TG_TABLE_NAME = 'job' AND TG_OP = 'UPDATE' AND to_jsonb(OLD)->>'status' = now_row->>'status' THEN
+        RETURN NULL;
+    END IF;
+    IF TG_TABLE_NAME = 'step' THEN
+        state := step_state(now_row);
+    ELSIF TG_TABLE_NAME = 'feedback' THEN
+        state := concat_ws(' ',
+            regexp_replace(now_row->>'key', '[0-9a-f-]{36}|[0-9]{4,}', '*'),
+            CASE WHEN now_row->>'external_id' IS NULL THEN 'without id' ELSE 'with id' END,
+            CASE WHEN now_row->>'sent_hash' IS NULL THEN 'unsent' ELSE 'sent' END);
+    ELSE
+        state := concat_ws(' ', now_row->>'kind', now_row->>'event', now_row->>'environment', now_row->>'status',
+            now_row->>'conclusion', 'current ' || (now_row->>'current'));
+    END IF;
+    PERFORM pg_notify('crash_points', concat_ws(' ', TG_TABLE_NAME, lower(TG_OP), state));
+    RETURN NULL;
+END $$;
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['delivery', 'head_ledger', 'command', 'run', 'step', 'run_event', 'job',
+                                'environment_lock', 'release', 'artifact', 'feedback', 'policy', 'project',
+                                'repository', 'installation', 'change'] LOOP
+        EXECUTE format('CREATE TRIGGER announce_crash_point AFTER INSERT OR UPDATE OR DELETE ON %I
+                        FOR EACH ROW EXECUTE FUNCTION announce_crash_point()', name);
+    END LOOP;
+END $$;
+"#;
+
+/// Fails the first commit of each kind that was asked for.
+const REFUSING: &str = r#"
+CREATE TABLE refusal (label text PRIMARY KEY, sequence text NOT NULL);
+CREATE FUNCTION refuse_first(label text, sequence text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE SEQUENCE %I', sequence);
+    INSERT INTO refusal VALUES (label, sequence);
+END $$;
+CREATE FUNCTION refuse_step() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    known text;
+BEGIN
+    SELECT sequence INTO known FROM refusal WHERE label = 'step update ' || step_state(to_jsonb(NEW));
+    IF known IS NOT NULL AND nextval(known) = 1 THEN
+        RAISE EXCEPTION 'refused once';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER refuse_step AFTER UPDATE ON step FOR EACH ROW EXECUTE FUNCTION refuse_step();
+"#;
