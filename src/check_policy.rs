@@ -96,7 +96,7 @@ fn summary(file: &Path, policy: &Policy) -> String {
         Some(run) => run.join(", then "),
         None => "found from the lock file".to_owned(),
     };
-    let roles: Vec<String> = policy.permissions.iter().map(|(command, role)| format!("{command} {role}")).collect();
+    let roles: Vec<String> = policy.permissions.iter().map(|(command, grant)| format!("{command} {grant}")).collect();
     let rows = [
         ("hash", policy.hash.clone()),
         ("protected", patterns(policy.paths.protected.len())),

@@ -25,9 +25,12 @@ pub struct Given {
 /// now.
 pub fn bind(command: &Command, given: &Given, ledger: &[(CommitSha, DateTime<Utc>)], head: &CommitSha) -> HeadBinding {
     if let Some(prefix) = &command.commit {
-        return match prefix.matches(head) {
-            true => HeadBinding::Current,
-            false => HeadBinding::Other { meant: prefix.to_string() },
+        // Seven digits are no secret: whoever pushes can look for a commit that begins with the same ones.
+        let other = ledger.iter().map(|(known, _)| known).find(|known| *known != head && prefix.matches(known));
+        return match (prefix.matches(head), other) {
+            (true, Some(other)) => HeadBinding::Collides { other: other.clone() },
+            (true, None) => HeadBinding::Current,
+            (false, _) => HeadBinding::Other { meant: prefix.to_string() },
         };
     }
     if let Some(came_with) = &given.head {
@@ -110,6 +113,17 @@ mod tests {
         assert_eq!(bind(&canary(Some("bbbbbbb")), &given, &ledger, &sha('b')), HeadBinding::Current);
         let meant = "aaaaaaa".to_owned();
         assert_eq!(bind(&canary(Some("aaaaaaa")), &given, &ledger, &sha('b')), HeadBinding::Other { meant });
+    }
+
+    #[test]
+    fn a_commit_that_two_heads_begin_with_is_not_guessed() {
+        let given = Given { at: at(102), head: None };
+        let twin: CommitSha = format!("bbbbbbb{}", "c".repeat(33)).parse().expect("a commit id");
+        let ledger = [(sha('b'), at(0)), (twin.clone(), at(100))];
+        let bound = |commit: &str| bind(&canary(Some(commit)), &given, &ledger, &twin);
+        assert_eq!(bound("bbbbbbb"), HeadBinding::Collides { other: sha('b') });
+        assert_eq!(bound("bbbbbbbc"), HeadBinding::Current);
+        assert_eq!(bound("bbbbbbbb"), HeadBinding::Other { meant: "bbbbbbbb".to_owned() });
     }
 
     #[test]

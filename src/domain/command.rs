@@ -28,6 +28,8 @@ pub enum CommandName {
     Promote,
     /// Bring the last good production version back.
     Rollback,
+    /// Vouch for one commit of a fork.
+    Trust,
     /// Show where the change stands and which gates are open.
     Status,
     /// Hold an environment by hand, with a reason.
@@ -50,11 +52,12 @@ pub enum CommandName {
 
 impl CommandName {
     /// Every command, in help's order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Propose,
         Self::Canary,
         Self::Promote,
         Self::Rollback,
+        Self::Trust,
         Self::Status,
         Self::Lock,
         Self::Unlock,
@@ -73,6 +76,7 @@ impl CommandName {
             Self::Canary => "canary",
             Self::Promote => "promote",
             Self::Rollback => "rollback",
+            Self::Trust => "trust",
             Self::Status => "status",
             Self::Lock => "lock",
             Self::Unlock => "unlock",
@@ -92,6 +96,7 @@ impl CommandName {
             Self::Canary => "put the head commit on the canary service and judge it",
             Self::Promote => "merge the change and ship it to production",
             Self::Rollback => "bring the last good production version back and open a revert pull request",
+            Self::Trust => "vouch for one commit of a fork, named with `@`, until the next push",
             Self::Status => "show where this change stands and every gate",
             Self::Lock => "hold the project for this pull request, with a reason",
             Self::Unlock => "give the project's lock back",

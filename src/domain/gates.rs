@@ -4,6 +4,7 @@
 //! checks and the pages all show the same whole table.
 
 mod change;
+mod checks;
 mod code;
 mod late;
 mod person;
@@ -12,7 +13,10 @@ mod service;
 
 use serde::{Deserialize, Serialize};
 
-use change::{change_open, default_base, head_unchanged, not_fork, up_to_date};
+pub use change::trustworthy;
+use change::{change_open, default_base, head_unchanged, not_fork, repository_here, up_to_date};
+pub use checks::asks_for_checks;
+use checks::required_checks;
 use code::{build_passed, protected_paths};
 pub use late::too_late;
 pub use person::permission_for;
@@ -46,9 +50,11 @@ pub enum Gate {
     NotHalted,
     /// The pull request is open and not a draft.
     ChangeOpen,
+    /// The repository is where it was and can be changed.
+    RepositoryHere,
     /// It goes to the default branch, whose policy is the repository's.
     DefaultBase,
-    /// The code comes from the repository itself.
+    /// The code comes from the repository itself, or somebody trusts exactly this commit.
     NotForkOrTrusted,
     /// The head is the one that the person saw.
     HeadUnchanged,
@@ -56,6 +62,8 @@ pub enum Gate {
     ProtectedPaths,
     /// This head was built.
     BuildPassed,
+    /// What others must have checked is green.
+    RequiredChecks,
     /// The head contains the whole base branch, so that merging gives exactly the tree that was judged.
     UpToDateWithBase,
     /// Enough people approved.
@@ -81,12 +89,14 @@ impl Gate {
             Self::NotHalted => "not-halted",
             Self::Permission => "permission",
             Self::ChangeOpen => "change-open",
+            Self::RepositoryHere => "repository-here",
             Self::DefaultBase => "default-base",
             Self::NotForkOrTrusted => "not-fork-or-trusted",
             Self::HeadUnchanged => "head-unchanged",
             Self::InTime => "in-time",
             Self::ProtectedPaths => "protected-paths",
             Self::BuildPassed => "build-passed",
+            Self::RequiredChecks => "required-checks",
             Self::UpToDateWithBase => "up-to-date-with-base",
             Self::Approvals => "approvals",
             Self::CanaryPassed => "canary-passed",
@@ -142,13 +152,15 @@ pub fn judge(kind: RunKind, project: Option<&ProjectName>, snapshot: &Snapshot) 
         gates.extend([target_given(kind, name, snapshot), armed(snapshot), not_halted(snapshot)]);
     }
     if kind == RunKind::Rollback {
-        gates.push(rollback_target(snapshot, fact));
+        gates.extend([repository_here(snapshot, kind), rollback_target(snapshot, fact)]);
     } else {
-        gates.extend([change_open(snapshot, kind), not_fork(snapshot), head_unchanged(kind, snapshot)]);
+        gates.extend([change_open(snapshot, kind), repository_here(snapshot, kind)]);
+        gates.extend([not_fork(snapshot), head_unchanged(kind, snapshot)]);
     }
     if matches!(kind, RunKind::Canary | RunKind::Promote) {
         gates.push(default_base(snapshot));
         gates.extend([protected_paths(policy, snapshot), build_passed(policy, name, snapshot)]);
+        gates.extend(required_checks(kind, policy, snapshot));
     }
     if kind == RunKind::Promote {
         gates.extend([up_to_date(snapshot), approvals(policy, snapshot), canary_passed(policy, name, snapshot)]);

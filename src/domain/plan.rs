@@ -6,7 +6,7 @@ use super::command::{Command, CommandName};
 use super::gates::{self, GateResult};
 use super::ids::{CommitSha, Environment, ProjectName};
 use super::markdown::inline_code;
-use super::policy::{DeployVia, Role, default_role};
+use super::policy::{DeployVia, Grant, default_grant};
 use super::reason::Reason;
 use super::run::{RunKind, StepName};
 use super::snapshot::{PolicyFact, Snapshot};
@@ -124,6 +124,11 @@ pub enum Control {
     },
     /// Stop this change's runs.
     Cancel,
+    /// Vouch for this commit of a fork.
+    Trust {
+        /// The whole commit.
+        head: CommitSha,
+    },
 }
 
 /// An answer that changes nothing.
@@ -143,7 +148,6 @@ pub fn decide(command: &Command, snapshot: &Snapshot) -> Decision {
         None => command.clone(),
     };
     let command = &settled;
-    let needed = needed_role(command.name, snapshot);
     match command.name {
         CommandName::Propose | CommandName::Canary | CommandName::Promote | CommandName::Rollback => {
             RunKind::of(command.name).map_or_else(|| help(snapshot), |kind| start_or_refuse(kind, command, snapshot))
@@ -153,7 +157,7 @@ pub fn decide(command: &Command, snapshot: &Snapshot) -> Decision {
         )),
         CommandName::Help => help(snapshot),
         name => {
-            let permission = gates::permission_for(&snapshot.actor.login, snapshot.actor.role, needed);
+            let permission = gates::permission_for(&snapshot.actor, &grant(name, snapshot));
             let late = gates::too_late(command, snapshot);
             if !permission.passed() || late.is_some() {
                 return refuse(name, command.project.clone(), std::iter::once(permission).chain(late).collect());
@@ -207,9 +211,18 @@ fn control(command: &Command, snapshot: &Snapshot) -> Decision {
         CommandName::Resume => Control::Resume,
         CommandName::Cancel => Control::Cancel,
         CommandName::Lock | CommandName::Unlock => return lock_or_unlock(command, snapshot),
+        CommandName::Trust => return trust(command, snapshot),
         _ => return help(snapshot),
     };
     Decision::Control(control)
+}
+
+fn trust(command: &Command, snapshot: &Snapshot) -> Decision {
+    let judged = gates::trustworthy(command, snapshot);
+    match judged.iter().all(GateResult::passed) {
+        true => Decision::Control(Control::Trust { head: snapshot.change.head.clone() }),
+        false => refuse(command.name, None, judged),
+    }
 }
 
 fn lock_or_unlock(command: &Command, snapshot: &Snapshot) -> Decision {
@@ -239,15 +252,12 @@ fn lock_or_unlock(command: &Command, snapshot: &Snapshot) -> Decision {
 }
 
 fn help(snapshot: &Snapshot) -> Decision {
-    let line = |name: CommandName| {
-        let needed = needed_role(name, snapshot);
-        (name, gates::permission_for(&snapshot.actor.login, snapshot.actor.role, needed))
-    };
+    let line = |name: CommandName| (name, gates::permission_for(&snapshot.actor, &grant(name, snapshot)));
     Decision::Answer(Answer::Help(CommandName::ALL.map(line).to_vec()))
 }
 
-fn needed_role(command: CommandName, snapshot: &Snapshot) -> Role {
-    snapshot.policy.policy().map_or_else(|| default_role(command), |policy| policy.needed_role(command))
+fn grant(command: CommandName, snapshot: &Snapshot) -> Grant {
+    snapshot.policy.policy().map_or_else(|| default_grant(command), |policy| policy.grant(command))
 }
 
 fn refuse(command: CommandName, project: Option<ProjectName>, gates: Vec<GateResult>) -> Decision {

@@ -14,6 +14,7 @@ use url::Url;
 use super::command::CommandName;
 use super::ids::{Environment, ProjectName, ServiceId};
 
+mod people;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -34,8 +35,10 @@ pub struct Policy {
     pub build: Build,
     /// What can be deployed, by name. May be empty: then only `propose` can run.
     pub projects: BTreeMap<ProjectName, Project>,
-    /// The role that each run command needs, `triage` or higher: anybody can read a public repository.
-    pub permissions: BTreeMap<CommandName, Role>,
+    /// Who may give each run command.
+    pub permissions: BTreeMap<CommandName, Grant>,
+    /// Which checks of others must be green.
+    pub required_checks: RequiredChecks,
     /// How many approving reviews promote needs, at most 10. Default 0: a policy that does not say asks for none beyond
     /// those that GitHub's own branch rules ask for at the merge.
     pub approvals: u32,
@@ -163,6 +166,76 @@ impl std::fmt::Display for Role {
     }
 }
 
+/// Who may give a command: everybody with the role who, when teams or people are named, is one of them. Names never
+/// make up for a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The role that is needed, `triage` or higher in a policy: anybody can read a public repository.
+    pub role: Role,
+    /// Active members of one of these, at most ten.
+    pub teams: Vec<TeamName>,
+    /// Or one of these logins, whatever their case.
+    pub users: Vec<String>,
+}
+
+impl Grant {
+    /// Whether the role alone decides.
+    pub fn is_for_all(&self) -> bool {
+        self.teams.is_empty() && self.users.is_empty()
+    }
+}
+
+impl std::fmt::Display for Grant {
+    /// The role, and the names when there are some.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.role)?;
+        let teams = self.teams.iter().map(ToString::to_string);
+        let names: Vec<String> = teams.chain(self.users.iter().cloned()).collect();
+        if names.is_empty() { Ok(()) } else { write!(f, " of {}", names.join(", ")) }
+    }
+}
+
+/// A team of an organisation: `acme/sre`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TeamName {
+    /// The organisation's login.
+    pub org: String,
+    /// The team's name as it stands in its address.
+    pub slug: String,
+}
+
+impl std::str::FromStr for TeamName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (org, slug) = text.split_once('/').ok_or(())?;
+        let org_fits =
+            !org.is_empty() && org.len() <= 50 && org.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let slug_fits = !slug.is_empty()
+            && slug.len() <= 100
+            && slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'));
+        if org_fits && slug_fits { Ok(Self { org: org.to_owned(), slug: slug.to_owned() }) } else { Err(()) }
+    }
+}
+
+impl std::fmt::Display for TeamName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.org, self.slug)
+    }
+}
+
+/// Which checks of others must be green on a head. What GitHub's own rules for the base branch require is asked of a
+/// promote in any case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequiredChecks {
+    /// Nothing beyond GitHub's rules.
+    Base,
+    /// Also these check runs or statuses, by name, and for a canary as well.
+    Named(Vec<String>),
+    /// Also everything that was reported, and something must have been.
+    All,
+}
+
 /// GitHub's merge methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -213,10 +286,15 @@ impl Policy {
         read::policy(&root, hash)
     }
 
-    /// The role that a command needs: the policy's for run commands, fixed for the others.
-    pub fn needed_role(&self, command: CommandName) -> Role {
-        self.permissions.get(&command).copied().unwrap_or(default_role(command))
+    /// Who may give a command: the policy's word for run commands, fixed for the others.
+    pub fn grant(&self, command: CommandName) -> Grant {
+        self.permissions.get(&command).cloned().unwrap_or_else(|| default_grant(command))
     }
+}
+
+/// Who may give a command when no policy says otherwise.
+pub fn default_grant(command: CommandName) -> Grant {
+    Grant { role: default_role(command), teams: Vec::new(), users: Vec::new() }
 }
 
 /// The role a command needs when no policy says otherwise.
@@ -225,7 +303,7 @@ pub fn default_role(command: CommandName) -> Role {
         CommandName::Status | CommandName::Help => Role::Read,
         CommandName::Propose | CommandName::Canary | CommandName::Rollback => Role::Write,
         CommandName::Lock | CommandName::Unlock | CommandName::Cancel | CommandName::Halt => Role::Write,
-        CommandName::Promote => Role::Maintain,
+        CommandName::Promote | CommandName::Trust => Role::Maintain,
         CommandName::Arm | CommandName::Disarm | CommandName::Resume => Role::Admin,
     }
 }

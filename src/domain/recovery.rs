@@ -83,6 +83,7 @@ pub fn is_late(command: CommandName, given_at: DateTime<Utc>, now: DateTime<Utc>
         | CommandName::Lock
         | CommandName::Unlock
         | CommandName::Cancel
+        | CommandName::Trust
         | CommandName::Arm
         | CommandName::Resume => now - given_at > LATE,
     }
@@ -152,7 +153,7 @@ mod tests {
             CommandName::ALL.iter().copied().filter(is_late).map(CommandName::as_str).collect()
         };
         assert_eq!(late(2), Vec::<&str>::new());
-        assert_eq!(late(3), ["canary", "promote", "rollback", "lock", "unlock", "cancel", "arm", "resume"]);
+        assert_eq!(late(3), ["canary", "promote", "rollback", "trust", "lock", "unlock", "cancel", "arm", "resume"]);
         assert!(!is_late(CommandName::Canary, at(5), at(0)), "clocks differ");
     }
 }

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::ids::{CommitSha, Environment, PrNumber, ProjectName, RunId};
+use super::ids::{CommitSha, Environment, PrNumber, ProjectName, RepoName, RunId};
 use super::paths::ChangedFile;
-use super::policy::{Diagnostic, Policy, Role};
+use super::policy::{Diagnostic, Policy, Role, TeamName};
 use super::run::{Conclusion, RunKind, RunStatus};
 use super::targets::TargetFact;
 
@@ -31,8 +31,10 @@ pub struct Snapshot {
     pub halt: Option<HaltFact>,
     /// How many commits of the base branch the head does not contain; `None` when it could not be read.
     pub behind_by: Option<u64>,
-    /// Approving reviews that count: newest of each person, from people who may push.
-    pub approvals: Vec<Approval>,
+    /// What people who may push said of the change, as far as the policy asks for approvals.
+    pub reviews: ReviewsFact,
+    /// What others reported about the head, and what must have been reported.
+    pub checks: ChecksFact,
     /// Runs of this change, newest first.
     pub runs: Vec<RunFact>,
     /// What is known of each project of the policy.
@@ -48,6 +50,17 @@ pub struct ActorFact {
     pub login: String,
     /// The live role; `None` when GitHub could not be asked, which never counts as allowed.
     pub role: Option<Role>,
+    /// Whether GitHub knows somebody else under this login now: the one who asked was renamed or is gone.
+    pub is_other: bool,
+    /// Of the teams that the policy names, whether the person is an active member now; `None` when GitHub did not tell.
+    pub teams: Vec<(TeamName, Option<bool>)>,
+}
+
+impl ActorFact {
+    /// Somebody with this role and in no team that a policy names.
+    pub fn with_role(login: &str, role: Option<Role>) -> Self {
+        Self { login: login.to_owned(), role, is_other: false, teams: Vec::new() }
+    }
 }
 
 /// The pull request now.
@@ -71,6 +84,25 @@ pub struct ChangeFact {
     pub default_branch: Option<String>,
     /// Whether the head lives in another repository.
     pub from_fork: bool,
+    /// Whether that repository is gone.
+    pub fork_gone: bool,
+    /// Who trusts exactly this head, when somebody does.
+    pub trusted: Option<TrustFact>,
+    /// Whether the conversation is locked.
+    pub locked: bool,
+    /// Whether the repository is archived, so that nothing can be merged.
+    pub archived: bool,
+    /// The repository's name as GitHub has it now, when it is not the one that the command was given under.
+    pub moved_to: Option<RepoName>,
+}
+
+/// Somebody's word for one commit of a fork.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustFact {
+    /// Who gave it.
+    pub by: String,
+    /// When.
+    pub at: DateTime<Utc>,
 }
 
 /// Which head a command is bound to.
@@ -82,6 +114,11 @@ pub enum HeadBinding {
     Other {
         /// The commit that was meant, as far as it is known.
         meant: String,
+    },
+    /// The person named a commit by its first digits, and another head of the change begins with them as well.
+    Collides {
+        /// The other head.
+        other: CommitSha,
     },
     /// A push and the command were too close together to tell which head the person saw.
     Ambiguous {
@@ -139,13 +176,101 @@ pub struct HaltFact {
     pub reason: String,
 }
 
+/// What was said of the change in reviews. Empty when the policy asks for no approvals.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReviewsFact {
+    /// The newest opinion of each person who may push and who approves.
+    pub approvals: Vec<Approval>,
+    /// Who of those who may push asks for changes.
+    pub objections: Vec<String>,
+    /// Who had a hand in the code: the author, those who pushed to the change, and those whose name the head carries.
+    pub hands: Vec<Person>,
+    /// Commits and their contents, as far as GitHub still has them: the head, and what was approved or proposed.
+    pub trees: Vec<(CommitSha, CommitSha)>,
+}
+
+impl ReviewsFact {
+    /// The content of a commit; `None` when GitHub does not have it any more.
+    pub fn tree(&self, commit: &CommitSha) -> Option<&CommitSha> {
+        self.trees.iter().find(|(known, _)| known == commit).map(|(_, tree)| tree)
+    }
+}
+
+/// Somebody at GitHub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The login at that time.
+    pub login: String,
+    /// The number, which a rename does not change; `None` when it is not known.
+    pub id: Option<i64>,
+}
+
+impl Person {
+    /// Whether both are the same person: by number, or by login when a number is missing.
+    pub fn same(&self, other: &Self) -> bool {
+        match (self.id, other.id) {
+            (Some(one), Some(two)) => one == two,
+            _ => self.login.eq_ignore_ascii_case(&other.login),
+        }
+    }
+}
+
 /// One approving review.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approval {
     /// Who approved.
-    pub login: String,
+    pub by: Person,
     /// The commit that was approved, when GitHub says.
     pub commit: Option<CommitSha>,
+    /// When.
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// What others reported about the head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChecksFact {
+    /// The command does not ask for it.
+    NotAsked,
+    /// GitHub did not tell; why, plain text.
+    Unknown(String),
+    /// All of it, without Titan's own.
+    Read {
+        /// What the base branch's rules require.
+        required: Vec<RequiredCheck>,
+        /// The newest report of each App and name.
+        reported: Vec<ReportedCheck>,
+    },
+}
+
+/// A check that the base branch's rules require.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequiredCheck {
+    /// Its name.
+    pub name: String,
+    /// The only App whose report counts, when the rule names one.
+    pub app: Option<i64>,
+}
+
+/// A check run or a commit status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedCheck {
+    /// Its name.
+    pub name: String,
+    /// The App of a check run; `None` for a commit status, which anybody who may push can set.
+    pub app: Option<i64>,
+    /// How it stands.
+    pub state: CheckStanding,
+}
+
+/// How somebody's check stands, with GitHub's own word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckStanding {
+    /// Good, as GitHub counts it.
+    Green(String),
+    /// Not ended.
+    Running(String),
+    /// Anything else.
+    Red(String),
 }
 
 /// A run of this change.
@@ -163,6 +288,8 @@ pub struct RunFact {
     pub policy_hash: Option<String>,
     /// Where it is.
     pub status: RunStatus,
+    /// When it ended.
+    pub completed_at: Option<DateTime<Utc>>,
 }
 
 impl RunFact {
@@ -190,6 +317,13 @@ pub struct ProjectFact {
     pub production: Option<LiveFact>,
     /// The newest good production release before that one.
     pub rollback_target: Option<CommitSha>,
+}
+
+impl ProjectFact {
+    /// A project of which nothing is known but its name.
+    pub fn new(name: ProjectName) -> Self {
+        Self { name, locks: Vec::new(), active: None, production: None, rollback_target: None }
+    }
 }
 
 /// A lock of one environment.

@@ -58,7 +58,7 @@ impl TokenCache {
 
 impl Access {
     /// Every kind of token.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Checkout, Self::Feedback, Self::Merge];
+    pub const ALL: [Self; 5] = [Self::Read, Self::Members, Self::Checkout, Self::Feedback, Self::Merge];
 
     /// The permissions of such a token and how far they go, in the words of GitHub's `app-permissions` schema. The App's
     /// manifest asks for all of them together.
@@ -72,6 +72,7 @@ impl Access {
                 ("pull_requests", "read"),
                 ("statuses", "read"),
             ],
+            Self::Members => &[("members", "read")],
             Self::Checkout => &[("contents", "read")],
             Self::Feedback => {
                 &[("checks", "write"), ("deployments", "write"), ("issues", "write"), ("pull_requests", "write")]

@@ -75,6 +75,8 @@ pub enum GitHubError {
 pub enum Access {
     /// Facts for a decision: contents, pull requests, issues (their comments), checks, statuses, metadata; all read.
     Read,
+    /// `members: read` of the organisation: who is in a team that a policy names.
+    Members,
     /// `contents: read`, for git.
     Checkout,
     /// Comments, reactions, check runs, deployments: issues, pull_requests, checks, deployments; write.

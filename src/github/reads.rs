@@ -6,11 +6,12 @@
 mod checks;
 mod code;
 mod people;
+mod rules;
 
 pub(in crate::github) use checks::CheckRunsWire;
 pub use checks::{CheckRunFact, StatusFact};
-pub use code::{CommitInfo, Comparison};
-pub use people::{CommentFact, Review, ReviewState};
+pub use code::{CommitInfo, CommitPeople, Comparison};
+pub use people::{CommentFact, Review, ReviewState, Standing};
 
 use serde::Deserialize;
 
@@ -32,6 +33,8 @@ pub struct PullRequest {
     pub title: String,
     /// The author's login; `ghost` for a deleted account.
     pub author: String,
+    /// The author's number; `None` for a deleted account.
+    pub author_id: Option<i64>,
     /// Whether it is open.
     pub open: bool,
     /// Whether it is a draft.
@@ -50,8 +53,14 @@ pub struct PullRequest {
     pub base_ref: String,
     /// The commit of the base branch that GitHub compares with; may be older than the branch's head.
     pub base: CommitSha,
+    /// The repository as GitHub names it now: its number and name, when the host says them.
+    pub base_repo: Option<(i64, RepoName)>,
+    /// Whether that repository is archived.
+    pub archived: bool,
     /// The repository's default branch, when the host says it.
     pub default_branch: Option<String>,
+    /// Whether the conversation is locked.
+    pub locked: bool,
     /// How many files GitHub counts.
     pub changed_files: Option<u64>,
     /// The names of its labels.
@@ -81,6 +90,8 @@ struct PullWire {
     state: String,
     #[serde(default, deserialize_with = "or_default")]
     draft: bool,
+    #[serde(default, deserialize_with = "or_default")]
+    locked: bool,
     #[serde(default)]
     merged: Option<bool>,
     #[serde(default)]
@@ -110,6 +121,10 @@ struct SideWire {
 
 #[derive(Deserialize)]
 struct RepoWire {
+    #[serde(default)]
+    id: Option<i64>,
+    #[serde(default, deserialize_with = "or_default")]
+    archived: bool,
     #[serde(default, deserialize_with = "or_default")]
     full_name: String,
     #[serde(default)]
@@ -136,6 +151,7 @@ impl From<PullWire> for PullRequest {
         Self {
             number: PrNumber(wire.number),
             title: wire.title,
+            author_id: wire.user.as_ref().map(|user| user.id).filter(|id| *id > 0),
             author: who(wire.user).0,
             open: wire.state == "open",
             draft: wire.draft,
@@ -147,7 +163,10 @@ impl From<PullWire> for PullRequest {
             head_repo: wire.head.repo.and_then(|repo| repo.full_name.parse().ok()),
             base_ref: wire.base.branch,
             base: wire.base.sha,
+            base_repo: wire.base.repo.as_ref().and_then(|repo| Some((repo.id?, repo.full_name.parse().ok()?))),
+            archived: wire.base.repo.as_ref().is_some_and(|repo| repo.archived),
             default_branch: wire.base.repo.and_then(|repo| repo.default_branch),
+            locked: wire.locked,
             changed_files: wire.changed_files,
             labels: wire.labels.into_iter().map(|label| label.name).collect(),
             mergeable: wire.mergeable,

@@ -96,6 +96,9 @@ pub enum Trigger {
         action: String,
         /// When.
         at: DateTime<Utc>,
+        /// Who pushed it; `None` for an event that is about something else.
+        #[serde(default)]
+        by: Option<Actor>,
     },
     /// A pull request was closed.
     Closed {
@@ -289,6 +292,8 @@ fn pull_request(action: &str, payload: &Value) -> Found {
             draft: boolean(payload, "/pull_request/draft"),
             action: action.to_owned(),
             at: at()?,
+            // Only then is whoever caused the event the one who brought the commit.
+            by: actor(payload, "/sender").ok().filter(|_| matches!(action, "opened" | "synchronize")),
         }),
         _ => Err("a change of a pull request that does not concern Titan"),
     }

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::jobs::{self, NewJob, enqueue};
 use super::{Lease, Store, StoreError, storable};
 use crate::domain::ids::{CommitSha, PrNumber};
+use crate::domain::snapshot::{Person, TrustFact};
 
 /// A change.
 #[derive(Debug, Clone)]
@@ -58,8 +59,8 @@ impl Store {
         Ok(())
     }
 
-    /// Writes the ledger: from `at` on the change had this head. A delivery counts once. When Titan already shows
-    /// something for the change, what it shows is brought up to date.
+    /// Writes the ledger: from `at` on the change had this head, brought by this person. A delivery counts once. Trust in
+    /// another commit of a fork ends. When Titan already shows something for the change, what it shows is brought up to date.
     ///
     /// # Errors
     /// When the database says no.
@@ -69,15 +70,29 @@ impl Store {
         head: &CommitSha,
         delivery_id: &str,
         at: DateTime<Utc>,
+        by: Option<&Person>,
     ) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
         sqlx::query(
-            "INSERT INTO head_ledger (change_id, head, delivery_id, received_at) VALUES ($1, $2, $3, $4)
+            "INSERT INTO head_ledger (change_id, head, delivery_id, received_at, pusher, pusher_id)
+             VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT ON CONSTRAINT head_ledger_delivery_unique DO NOTHING",
         )
         .bind(change_id)
         .bind(head.as_str())
         .bind(storable(delivery_id))
+        .bind(at)
+        .bind(by.map(|by| storable(&by.login)))
+        .bind(by.and_then(|by| by.id))
+        .execute(&mut *tx)
+        .await?;
+        // An event that was delivered late tells of a push before the trust was given.
+        sqlx::query(
+            "UPDATE trusted_head SET voided_at = now()
+             WHERE change_id = $1 AND head <> $2 AND voided_at IS NULL AND trusted_at <= $3 + interval '1 second'",
+        )
+        .bind(change_id)
+        .bind(head.as_str())
         .bind(at)
         .execute(&mut *tx)
         .await?;
@@ -97,6 +112,36 @@ impl Store {
             enqueue(&mut tx, &NewJob::report(change_id)).await?;
         }
         Ok(tx.commit().await?)
+    }
+
+    /// Everybody who pushed to the change, as far as GitHub's events told.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_pushers(&self, change_id: i64) -> Result<Vec<Person>, StoreError> {
+        let rows: Vec<(String, Option<i64>)> = sqlx::query_as(
+            "SELECT DISTINCT pusher, pusher_id FROM head_ledger WHERE change_id = $1 AND pusher IS NOT NULL",
+        )
+        .bind(change_id)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|(login, id)| Person { login, id }).collect())
+    }
+
+    /// Who trusts this head of a fork now.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn find_trust(&self, change_id: i64, head: &CommitSha) -> Result<Option<TrustFact>, StoreError> {
+        let row: Option<(String, DateTime<Utc>)> = sqlx::query_as(
+            "SELECT trusted_by, trusted_at FROM trusted_head
+             WHERE change_id = $1 AND head = $2 AND voided_at IS NULL",
+        )
+        .bind(change_id)
+        .bind(head.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|(by, at)| TrustFact { by, at }))
     }
 
     /// The ledger of a change, oldest first.

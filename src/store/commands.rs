@@ -17,6 +17,8 @@ pub struct NewCommand<'a> {
     pub source: &'static str,
     /// Who asked.
     pub actor: &'a str,
+    /// GitHub's number of who asked, when it is known.
+    pub actor_id: Option<i64>,
     /// The command as text, e.g. `/titan canary`.
     pub text: &'a str,
     /// The comment it stands in, if it stands in one.
@@ -88,6 +90,11 @@ pub enum StateChange {
     },
     /// Ask the change's runs to stop.
     Cancel,
+    /// Vouch for one commit of a fork.
+    Trust {
+        /// The whole commit.
+        head: CommitSha,
+    },
 }
 
 impl Store {
@@ -97,7 +104,8 @@ impl Store {
     /// When the database says no.
     pub async fn receive_command(&self, change_id: i64, command: &NewCommand<'_>) -> Result<(i64, bool), StoreError> {
         sqlx::query(
-            "INSERT INTO command (change_id, key, source, actor, text, comment_id) VALUES ($1, $2, $3, $4, $5, $6)
+            "INSERT INTO command (change_id, key, source, actor, text, comment_id, actor_id)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
              ON CONFLICT ON CONSTRAINT command_key_unique DO NOTHING",
         )
         .bind(change_id)
@@ -106,6 +114,7 @@ impl Store {
         .bind(storable(command.actor))
         .bind(storable(command.text))
         .bind(command.comment_id)
+        .bind(command.actor_id)
         .execute(&self.pool)
         .await?;
         Ok(sqlx::query_as("SELECT id, conclusion IS NOT NULL FROM command WHERE key = $1")
@@ -305,6 +314,17 @@ async fn apply(conn: &mut PgConnection, change_id: i64, actor: &str, change: &St
         }
         StateChange::Unlock { project_id } => {
             sqlx::query("DELETE FROM environment_lock WHERE project_id = $1").bind(project_id).execute(conn).await?;
+        }
+        StateChange::Trust { head } => {
+            sqlx::query(
+                "INSERT INTO trusted_head (change_id, head, trusted_by) VALUES ($1, $2, $3)
+                 ON CONFLICT (change_id, head) WHERE voided_at IS NULL DO NOTHING",
+            )
+            .bind(change_id)
+            .bind(head.as_str())
+            .bind(actor)
+            .execute(conn)
+            .await?;
         }
         StateChange::Cancel => {
             let stopped = sqlx::query(

@@ -120,6 +120,18 @@ impl Store {
         })
     }
 
+    /// The row id of a project that somebody has asked for before.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn find_project_id(&self, repository_id: i64, name: &ProjectName) -> Result<Option<i64>, StoreError> {
+        Ok(sqlx::query_scalar("SELECT id FROM project WHERE repository_id = $1 AND name = $2")
+            .bind(repository_id)
+            .bind(name.as_str())
+            .fetch_optional(&self.pool)
+            .await?)
+    }
+
     /// Notes what the policy says of a project and gives its row id.
     ///
     /// # Errors

@@ -1,14 +1,21 @@
 //! Reads every fact of one decision, once: GitHub's side and the store's. Decides nothing.
 
+mod checks;
+mod people;
+
+pub use people::Asker;
+
 use super::{JobError, Services, files};
 use crate::clock;
 use crate::domain::binding::{Given, bind};
 use crate::domain::command::{Command, CommandName};
 use crate::domain::ids::{CommitSha, Environment, RepoName};
-use crate::domain::policy::{DeployVia, POLICY_PATH, Policy, Role};
-use crate::domain::snapshot::{ActorFact, Approval, ChangeFact, PolicyFact, ProjectFact, RunFact, Snapshot};
+use crate::domain::policy::{DeployVia, POLICY_PATH, Policy};
+use crate::domain::snapshot::{
+    ChangeFact, ChecksFact, PolicyFact, ProjectFact, ReviewsFact, RunFact, Snapshot, TrustFact,
+};
 use crate::domain::targets::{TargetFact, TargetNames, standing};
-use crate::github::reads::{PullRequest, Review, ReviewState};
+use crate::github::reads::PullRequest;
 use crate::github::{GitHubError, RepoClient, RepoRef};
 use crate::store::changes::Change;
 use crate::store::runs::{Run, RunFilter};
@@ -22,48 +29,89 @@ pub struct Facts {
     pub policy_text: Option<String>,
 }
 
-/// Reads everything that a decision about `command` may look at.
+/// What the facts are read for.
+pub struct Question<'a> {
+    /// Where.
+    pub repository: &'a Repository,
+    /// GitHub's number of the repository, as the event told it.
+    pub repo_id: Option<i64>,
+    /// The pull request.
+    pub change: &'a Change,
+    /// Who asks.
+    pub asker: Asker<'a>,
+    /// What is asked for.
+    pub command: &'a Command,
+    /// When and with which head.
+    pub given: &'a Given,
+    /// Whether a decision follows; else nothing is noted down, not even what was seen.
+    pub decides: bool,
+}
+
+/// Reads everything that a decision may look at.
 ///
 /// # Errors
 /// [`JobError::Later`] when GitHub or the database cannot be asked; the whole decision is tried again then.
-pub async fn read(
-    services: &Services,
-    repository: &Repository,
-    change: &Change,
-    actor: &str,
-    command: &Command,
-    given: &Given,
-) -> Result<Facts, JobError> {
+pub async fn read(services: &Services, question: &Question<'_>) -> Result<Facts, JobError> {
+    let Question { repository, change, asker, command, given, .. } = *question;
     let client = client(services, repository);
     let (pull, list) = files::list(&client, change.number).await?;
-    services.store.put_change_state(change.id, &pull.head, pull.open).await?;
-    let (files, (policy, policy_text), role, approvals, behind_by, ledger) = tokio::try_join!(
+    if question.decides {
+        services.store.put_change_state(change.id, &pull.head, pull.open).await?;
+    }
+    let (files, (policy, policy_text), behind_by, ledger, runs, own) = tokio::try_join!(
         files::fact(services, &client, &pull, list),
         policy(&client, &pull.base_ref),
-        role(&client, actor),
-        approvals(&client, command.name, &pull),
         behind_by(&client, &pull),
         async { Ok(services.store.list_heads(change.id).await?) },
+        runs(services, change.id),
+        async { Ok(services.github.app().await?.id) },
+    )?;
+    // Whom and what else to ask about is the policy's word.
+    let (actor, reviews, checks) = tokio::try_join!(
+        people::actor(&client, asker, command.name, policy.policy()),
+        reviews(services, &client, question, &pull, policy.policy(), &runs),
+        async {
+            match policy.policy() {
+                Some(policy) => checks::checks(&client, own, command.name, policy, &pull).await,
+                None => Ok(ChecksFact::NotAsked),
+            }
+        },
     )?;
     let (may_deploy, halt) = services.store.may_deploy(repository.id).await?;
-    let projects = projects(services, repository.id, &policy).await?;
+    let trusted = services.store.find_trust(change.id, &pull.head).await?;
+    let projects = projects(services, question, &policy).await?;
     let snapshot = Snapshot {
         read_at: clock::now(),
         given_at: given.at,
-        actor: ActorFact { login: actor.to_owned(), role },
+        actor,
         binding: bind(command, given, &ledger, &pull.head),
-        change: change_fact(&repository.name, pull),
+        change: change_fact(question, pull, trusted),
         files,
         armed: may_deploy,
         halt,
         behind_by,
-        approvals,
-        runs: runs(services, change.id).await?,
+        reviews,
+        checks,
+        runs,
         targets: targets(services, repository, &policy).await?,
         policy,
         projects,
     };
     Ok(Facts { snapshot, policy_text })
+}
+
+async fn reviews(
+    services: &Services,
+    client: &RepoClient,
+    question: &Question<'_>,
+    pull: &PullRequest,
+    policy: Option<&Policy>,
+    runs: &[RunFact],
+) -> Result<ReviewsFact, JobError> {
+    let asked = matches!(question.command.name, CommandName::Promote | CommandName::Status);
+    let Some(policy) = policy.filter(|_| asked) else { return Ok(ReviewsFact::default()) };
+    let pushers = services.store.list_pushers(question.change.id).await?;
+    people::reviews(client, policy, pull, pushers, runs).await
 }
 
 /// GitHub as seen through a repository's installation.
@@ -76,9 +124,11 @@ pub fn client_of(services: &Services, run: &Run) -> RepoClient {
     services.github.repo(&RepoRef { installation: run.installation, name: run.repo.clone() })
 }
 
-fn change_fact(repo: &RepoName, pull: PullRequest) -> ChangeFact {
+fn change_fact(question: &Question<'_>, pull: PullRequest, trusted: Option<TrustFact>) -> ChangeFact {
+    let repo = &question.repository.name;
     // A head repository that was deleted cannot be told from a fork, and is treated as one.
     let from_fork = !pull.head_repo.as_ref().is_some_and(|head| head.same(repo));
+    let moved = |(id, name): &(i64, RepoName)| !name.same(repo) || question.repo_id.is_some_and(|asked| asked != *id);
     ChangeFact {
         number: pull.number,
         author: pull.author,
@@ -89,6 +139,11 @@ fn change_fact(repo: &RepoName, pull: PullRequest) -> ChangeFact {
         base_ref: pull.base_ref,
         default_branch: pull.default_branch,
         from_fork,
+        fork_gone: pull.head_repo.is_none(),
+        trusted: trusted.filter(|_| from_fork),
+        locked: pull.locked,
+        archived: pull.archived,
+        moved_to: pull.base_repo.filter(moved).map(|(_, name)| name),
     }
 }
 
@@ -103,42 +158,6 @@ async fn policy(client: &RepoClient, base_ref: &str) -> Result<(PolicyFact, Opti
         Err(diagnostics) => PolicyFact::Invalid(diagnostics),
     };
     Ok((fact, Some(text)))
-}
-
-/// The live role; `None` when GitHub will not tell, which no gate takes for a yes.
-async fn role(client: &RepoClient, login: &str) -> Result<Option<Role>, JobError> {
-    match client.get_role(login).await {
-        Ok(role) => Ok(Some(role)),
-        Err(GitHubError::Unauthorized(_) | GitHubError::Invalid(_) | GitHubError::Unexpected(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The newest review of each person counts, and only of people who may push.
-async fn approvals(client: &RepoClient, command: CommandName, pull: &PullRequest) -> Result<Vec<Approval>, JobError> {
-    if !matches!(command, CommandName::Promote | CommandName::Status) {
-        return Ok(Vec::new());
-    }
-    let mut approvals = Vec::new();
-    for review in newest_opinions(client.list_reviews(pull.number).await?) {
-        if review.state == ReviewState::Approved && role(client, &review.login).await? >= Some(Role::Write) {
-            approvals.push(Approval { login: review.login, commit: review.commit });
-        }
-    }
-    Ok(approvals)
-}
-
-/// The last opinion of each person; a mere comment does not take an opinion back. `reviews` are in GitHub's order,
-/// oldest first.
-fn newest_opinions(reviews: Vec<Review>) -> Vec<Review> {
-    let mut newest: Vec<Review> = Vec::new();
-    let opinion =
-        |r: &Review| matches!(r.state, ReviewState::Approved | ReviewState::ChangesRequested | ReviewState::Dismissed);
-    for review in reviews.into_iter().filter(|r| !r.is_bot).filter(opinion) {
-        newest.retain(|earlier| !earlier.login.eq_ignore_ascii_case(&review.login));
-        newest.push(review);
-    }
-    newest
 }
 
 async fn behind_by(client: &RepoClient, pull: &PullRequest) -> Result<Option<u64>, JobError> {
@@ -162,17 +181,28 @@ async fn runs(services: &Services, change_id: i64) -> Result<Vec<RunFact>, JobEr
         head: run.head,
         policy_hash: run.policy_hash,
         status: run.status,
+        completed_at: run.completed_at,
     };
     Ok(runs.into_iter().map(fact).collect())
 }
 
-async fn projects(services: &Services, repository_id: i64, policy: &PolicyFact) -> Result<Vec<ProjectFact>, JobError> {
+async fn projects(
+    services: &Services,
+    question: &Question<'_>,
+    policy: &PolicyFact,
+) -> Result<Vec<ProjectFact>, JobError> {
+    let (store, repository) = (&services.store, question.repository);
     let mut facts = Vec::new();
-    if let Some(policy) = policy.policy() {
-        for (name, project) in &policy.projects {
-            let id = services.store.ensure_project(repository_id, name, project).await?;
-            facts.push(services.store.project_fact(id, name).await?);
-        }
+    for (name, project) in policy.policy().map(|policy| &policy.projects).into_iter().flatten() {
+        let id = match question.decides {
+            true => Some(store.ensure_project(repository.id, name, project).await?),
+            false => store.find_project_id(repository.id, name).await?,
+        };
+        facts.push(match id {
+            Some(id) => store.project_fact(id, name).await?,
+            // Nobody has asked for it yet, so nothing can hold it.
+            None => ProjectFact::new(name.clone()),
+        });
     }
     Ok(facts)
 }
@@ -213,26 +243,4 @@ fn target_names(services: &Services, deploy: &DeployVia) -> TargetNames {
 pub async fn head_now(client: &RepoClient, run: &Run) -> Result<(CommitSha, bool), JobError> {
     let pull = client.get_pull_request(run.number).await?;
     Ok((pull.head, pull.open))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn review(login: &str, state: ReviewState) -> Review {
-        Review { login: login.to_owned(), is_bot: login == "robot", state, commit: None, submitted_at: None }
-    }
-
-    #[test]
-    fn the_last_opinion_of_each_person_counts_and_a_comment_is_none() {
-        let opinions = newest_opinions(vec![
-            review("ann", ReviewState::Approved),
-            review("bob", ReviewState::Approved),
-            review("Ann", ReviewState::ChangesRequested),
-            review("bob", ReviewState::Commented),
-            review("robot", ReviewState::Approved),
-        ]);
-        let seen: Vec<_> = opinions.iter().map(|r| (r.login.as_str(), r.state)).collect();
-        assert_eq!(seen, [("bob", ReviewState::Approved), ("Ann", ReviewState::ChangesRequested)]);
-    }
 }

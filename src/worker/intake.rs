@@ -13,7 +13,7 @@ use crate::domain::plan::{Answer, Control, Decision, Plan, Refusal, decide};
 use crate::domain::reason::Reason;
 use crate::domain::report::answer;
 use crate::domain::run::RunKind;
-use crate::domain::snapshot::{PolicyFact, Snapshot};
+use crate::domain::snapshot::{Person, PolicyFact, Snapshot};
 use crate::github::feedback::Reaction;
 use crate::github::webhook::{RepoFact, Trigger};
 use crate::github::{GitHubError, RepoRef};
@@ -40,6 +40,7 @@ struct Asked {
     repo: RepoFact,
     number: PrNumber,
     actor: String,
+    actor_id: i64,
     source: &'static str,
     key: String,
     comment_id: Option<i64>,
@@ -72,9 +73,10 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
             services.store.put_installation(id, &account, status).await?;
         }
         Trigger::Repositories { id, account, .. } => services.store.put_installation(id, &account, "active").await?,
-        Trigger::Head { repo, number, head, at, .. } => {
+        Trigger::Head { repo, number, head, at, by, .. } => {
             if let Some((_, change)) = place(services, &repo, number).await? {
-                services.store.record_head(change.id, &head, &payload.delivery, at).await?;
+                let by = by.map(|by| Person { login: by.login, id: Some(by.id) });
+                services.store.record_head(change.id, &head, &payload.delivery, at, by.as_ref()).await?;
             }
         }
         Trigger::Closed { repo, number, .. } => {
@@ -115,7 +117,8 @@ async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Re
             }
             let given = Given { at: created_at, head: None };
             let comment_id = Some(comment_id);
-            Ok(Some(Asked { repo, number, actor: author.login, source: "comment", key, comment_id, given, what }))
+            let (actor, actor_id) = (author.login, author.id);
+            Ok(Some(Asked { repo, number, actor, actor_id, source: "comment", key, comment_id, given, what }))
         }
         Trigger::Labeled { repo, number, label, actor, head, at } => {
             if actor.bot || !label.eq_ignore_ascii_case(LABEL) {
@@ -123,7 +126,8 @@ async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Re
             }
             let given = Given { at, head: Some(head) };
             let what = What::Command(Command::bare(CommandName::Propose));
-            Ok(Some(Asked { repo, number, actor: actor.login, source: "label", key, comment_id: None, given, what }))
+            let (actor, actor_id) = (actor.login, actor.id);
+            Ok(Some(Asked { repo, number, actor, actor_id, source: "label", key, comment_id: None, given, what }))
         }
         Trigger::CheckAction { repo, external_id, head, identifier, actor, app_id, .. } => {
             if actor.bot || (app_id.is_some() && app_id != own_app(services).await?) {
@@ -139,7 +143,8 @@ async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Re
                 Some(why) => What::Spent(why, command),
                 None => What::Command(command),
             };
-            Ok(Some(Asked { repo, number, actor: actor.login, source: "button", key, comment_id: None, given, what }))
+            let (actor, actor_id) = (actor.login, actor.id);
+            Ok(Some(Asked { repo, number, actor, actor_id, source: "button", key, comment_id: None, given, what }))
         }
         _ => Ok(None),
     }
@@ -250,6 +255,7 @@ async fn carry_out(services: &Services, lease: Lease, asked: Asked) -> Result<Do
         key: &asked.key,
         source: asked.source,
         actor: &asked.actor,
+        actor_id: Some(asked.actor_id),
         text: &text,
         comment_id: asked.comment_id,
     };
@@ -303,7 +309,16 @@ async fn decide_and_commit(
     // Between the facts and the commit somebody else may have been first; then the facts are read anew, and the gate
     // that is closed now says so.
     for _ in 0..3 {
-        let facts = facts::read(services, repository, change, &asked.actor, command, &asked.given).await?;
+        let question = facts::Question {
+            repository,
+            repo_id: Some(asked.repo.id),
+            change,
+            asker: facts::Asker { login: &asked.actor, id: Some(asked.actor_id) },
+            command,
+            given: &asked.given,
+            decides: true,
+        };
+        let facts = facts::read(services, &question).await?;
         let snapshot = &facts.snapshot;
         let commit = Commit { services, lease, repository, change, command_id, snapshot };
         let result = match decide(command, snapshot) {
@@ -391,6 +406,7 @@ impl Commit<'_> {
                 None => StateChange::None,
             },
             Control::Cancel => StateChange::Cancel,
+            Control::Trust { head } => StateChange::Trust { head: head.clone() },
         };
         let active = self.snapshot.runs.iter().filter(|run| run.is_under_way()).count();
         let text = answer::control(actor, control, active);

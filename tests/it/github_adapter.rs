@@ -41,14 +41,14 @@ async fn a_token_is_narrowed_to_the_repository_and_the_access_and_used_again() {
     for read in futures::future::join_all(reads).await {
         assert_eq!(read.unwrap().head.as_str(), HEAD);
     }
-    for access in [Access::Checkout, Access::Feedback, Access::Merge, Access::Read, Access::Merge] {
+    for access in [Access::Checkout, Access::Members, Access::Feedback, Access::Merge, Access::Read, Access::Merge] {
         repo.token(access).await.unwrap();
     }
     let read = json!({"checks": "read", "contents": "read", "issues": "read", "metadata": "read",
                       "pull_requests": "read", "statuses": "read"});
     let feedback = json!({"checks": "write", "deployments": "write", "issues": "write", "pull_requests": "write"});
     let merge = json!({"contents": "write", "pull_requests": "write"});
-    let expected = [read, json!({"contents": "read"}), feedback, merge];
+    let expected = [read, json!({"contents": "read"}), json!({"members": "read"}), feedback, merge];
     let expected: Vec<Value> =
         expected.into_iter().map(|p| json!({"repositories": ["shop"], "permissions": p})).collect();
     assert_eq!(stage.minted(), expected, "one token for each access, however many ask at once");
@@ -292,13 +292,13 @@ async fn a_file_is_read_small_or_large() {
 #[tokio::test]
 async fn someone_unknown_has_no_role() {
     let stage = Stage::new().await;
-    assert_eq!(stage.repo().get_role("mallory").await.unwrap(), Role::None);
-    assert_eq!(stage.repo().get_role("").await.unwrap(), Role::None);
+    assert_eq!(stage.repo().get_standing("mallory").await.unwrap().role, Role::None);
+    assert_eq!(stage.repo().get_standing("").await.unwrap().role, Role::None);
     let dependabot = "/repos/acme/shop/collaborators/dependabot%5Bbot%5D/permission";
     stage.says("GET", dependabot, 200, json!({"permission": "write", "role_name": "write"}));
-    assert_eq!(stage.repo().get_role("dependabot[bot]").await.unwrap(), Role::Write);
+    assert_eq!(stage.repo().get_standing("dependabot[bot]").await.unwrap().role, Role::Write);
     stage.says("GET", "/repos/acme/shop/collaborators/*/permission", 403, json!({"message": "no"}));
-    assert!(stage.repo().get_role("alice").await.is_err(), "not allowed to ask is not the same as no role");
+    assert!(stage.repo().get_standing("alice").await.is_err(), "not allowed to ask is not the same as no role");
 }
 
 fn check(annotations: u32) -> CheckRunWrite {

@@ -131,7 +131,10 @@ async fn documented_answers_are_understood_and_every_request_is_documented() {
     repo.get_branch_head("feature/a b").await.unwrap();
     repo.get_commit_tree(&head()).await.unwrap();
     repo.compare("main", head().as_str()).await.unwrap();
-    repo.get_role("octocat").await.unwrap();
+    assert!(repo.get_standing("octocat").await.unwrap().id.is_some());
+    assert!(repo.is_in_team(&"acme/sre".parse().unwrap(), "octocat").await.unwrap());
+    repo.list_required_checks("main").await.unwrap();
+    assert!(!repo.get_commit_people(&head()).await.unwrap().people.is_empty());
     assert!(repo.list_check_runs(&head()).await.unwrap()[0].app_id.is_some());
     assert!(!repo.list_statuses(&head()).await.unwrap().is_empty());
     assert!(!repo.list_comments_since(SEVEN, Some(titan::clock::now())).await.unwrap().is_empty());

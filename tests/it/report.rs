@@ -335,7 +335,7 @@ async fn command(world: &World, pull: &Pull, text: &str, conclusion: &'static st
     world.store.enqueue(&job).await.expect("the store answers");
     let lease = world.claim(&key).await;
     let comment_id = Some(i64::try_from(comment).expect("an id"));
-    let new = NewCommand { key: &key, source: "comment", actor: "alice", text, comment_id };
+    let new = NewCommand { key: &key, source: "comment", actor: "alice", actor_id: None, text, comment_id };
     let (id, _) = world.store.receive_command(pull.id(), &new).await.expect("the store answers");
     let concluded = world.store.conclude_command(lease, pull.id(), id, conclusion, "An answer.", change).await;
     concluded.expect("the lease holds");

@@ -18,8 +18,8 @@ pub(super) fn takes_reason(name: CommandName) -> bool {
 
 /// Whether a project may be named after this command. The others concern the whole repository.
 fn takes_project(name: CommandName) -> bool {
-    use CommandName::{Arm, Disarm, Halt, Help, Resume};
-    !matches!(name, Arm | Disarm | Halt | Resume | Help)
+    use CommandName::{Arm, Disarm, Halt, Help, Resume, Trust};
+    !matches!(name, Arm | Disarm | Halt | Resume | Trust | Help)
 }
 
 /// Reads the words after `/titan`.

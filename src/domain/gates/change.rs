@@ -1,31 +1,56 @@
 //! Gates about the pull request: open, against the default branch, from this repository, and its head.
 
 use super::{Gate, GateResult, fail, pass};
+use crate::domain::command::{Command, CommandName};
 use crate::domain::markdown::inline_code;
+use crate::domain::policy::default_role;
 use crate::domain::reason::Reason;
 use crate::domain::run::RunKind;
 use crate::domain::snapshot::{HeadBinding, Snapshot};
 
 pub(super) fn change_open(snapshot: &Snapshot, kind: RunKind) -> GateResult {
-    let change = &snapshot.change;
-    match (change.merged, change.open, change.draft) {
-        (true, ..) => fail(
-            Gate::ChangeOpen,
-            Reason::ChangeClosed,
-            "the pull request is merged",
-            "open a new pull request, or use `/titan rollback` to bring the version before it back",
-        ),
-        (_, false, _) => {
-            fail(Gate::ChangeOpen, Reason::ChangeClosed, "the pull request is closed", "reopen it and comment again")
-        }
-        (_, _, true) if kind == RunKind::Promote => fail(
-            Gate::ChangeOpen,
-            Reason::ChangeDraft,
-            "the pull request is a draft",
-            "press *Ready for review* and comment again",
-        ),
-        _ => pass(Gate::ChangeOpen, "open"),
+    let (gate, change) = (Gate::ChangeOpen, &snapshot.change);
+    let deploys = matches!(kind, RunKind::Canary | RunKind::Promote);
+    if change.merged {
+        let way_out = "open a new pull request, or use `/titan rollback` to bring the version before it back";
+        return fail(gate, Reason::ChangeClosed, "the pull request is merged", way_out);
     }
+    if !change.open {
+        let way_out = "reopen it, with its branch restored if that was deleted, and comment again";
+        return fail(gate, Reason::ChangeClosed, "the pull request is closed", way_out);
+    }
+    if change.draft && kind == RunKind::Promote {
+        let way_out = "press *Ready for review* and comment again";
+        return fail(gate, Reason::ChangeDraft, "the pull request is a draft", way_out);
+    }
+    if change.locked && deploys {
+        let way_out = "press *Unlock conversation* and comment again";
+        return fail(gate, Reason::ChangeLocked, "the conversation is locked: somebody stopped it", way_out);
+    }
+    pass(gate, "open")
+}
+
+/// The place is still the one that the command was given in: a new repository may have taken the name of an old one.
+pub(super) fn repository_here(snapshot: &Snapshot, kind: RunKind) -> GateResult {
+    let (gate, change) = (Gate::RepositoryHere, &snapshot.change);
+    if let Some(now) = &change.moved_to {
+        return fail(
+            gate,
+            Reason::RepositoryMoved,
+            format!("the pull request is in {} now", inline_code(&now.to_string())),
+            "comment the command again there",
+        );
+    }
+    // Going back must stay possible: what it writes at GitHub is only the way to keep it so.
+    if change.archived && kind != RunKind::Rollback {
+        return fail(
+            gate,
+            Reason::RepositoryArchived,
+            "the repository is archived, so nothing in it can be changed",
+            "an admin unarchives it on its settings page",
+        );
+    }
+    pass(gate, "where it was")
 }
 
 /// The base branch decides, so it must be one that the repository stands behind: whoever may push could else make a
@@ -44,16 +69,66 @@ pub(super) fn default_base(snapshot: &Snapshot) -> GateResult {
     }
 }
 
+/// Code from outside is run and deployed only when somebody of the house vouches for exactly that commit.
 pub(super) fn not_fork(snapshot: &Snapshot) -> GateResult {
-    match snapshot.change.from_fork {
-        false => pass(Gate::NotForkOrTrusted, "the branch is in this repository"),
-        true => fail(
-            Gate::NotForkOrTrusted,
-            Reason::ForkNotTrusted,
-            "the head branch is in a fork, whose owner could change it at any time",
-            "somebody with write access pushes the commits to a branch of this repository and opens a pull request from there",
-        ),
+    let (gate, change) = (Gate::NotForkOrTrusted, &snapshot.change);
+    let head = change.head.short();
+    match (&change.trusted, change.from_fork) {
+        (_, false) => pass(gate, "the branch is in this repository"),
+        (Some(trust), true) => {
+            let (by, at) = (inline_code(&trust.by), trust.at.format("%Y-%m-%d %H:%M UTC"));
+            pass(gate, format!("from a fork; {by} trusts `{head}` since {at}"))
+        }
+        (None, true) => {
+            let from = if change.fork_gone { "a repository that is gone" } else { "a fork" };
+            fail(
+                gate,
+                Reason::ForkNotTrusted,
+                format!("the head branch is in {from}, and nobody has trusted `{head}`"),
+                format!(
+                    "somebody with `{}` reads every line and comments `/titan trust @{}`",
+                    default_role(CommandName::Trust),
+                    change.head
+                ),
+            )
+        }
     }
+}
+
+/// The gates of `/titan trust`, besides the permission: it names the commit, and the commit is the head of a fork.
+pub fn trustworthy(command: &Command, snapshot: &Snapshot) -> Vec<GateResult> {
+    let (head, change) = (&snapshot.change.head, &snapshot.change);
+    let fork = match change.from_fork {
+        true => pass(Gate::NotForkOrTrusted, "the head branch is in a fork"),
+        false => fail(
+            Gate::NotForkOrTrusted,
+            Reason::NotAFork,
+            "the branch is in this repository, so only people who may push have written to it",
+            "go on with `/titan propose`",
+        ),
+    };
+    let named = match (&command.commit, &snapshot.binding) {
+        (None, _) => fail(
+            Gate::HeadUnchanged,
+            Reason::CommitNeeded,
+            format!("trust is for one commit, and none was named; the head is `{}`", head.short()),
+            format!("read every line of it; then `/titan trust @{head}`"),
+        ),
+        (Some(_), HeadBinding::Current) => pass(Gate::HeadUnchanged, format!("head is `{}`", head.short())),
+        (Some(_), HeadBinding::Collides { other }) => fail(
+            Gate::HeadUnchanged,
+            Reason::HeadAmbiguous,
+            format!("the commit that was named could be `{other}` or `{head}`"),
+            format!("read every line of it; then `/titan trust @{head}`"),
+        ),
+        (Some(named), _) => fail(
+            Gate::HeadUnchanged,
+            Reason::HeadMoved,
+            format!("{} was named, the head is `{}`", inline_code(&named.to_string()), head.short()),
+            format!("read the new commits; then `/titan trust @{head}`"),
+        ),
+    };
+    vec![change_open(snapshot, RunKind::Propose), repository_here(snapshot, RunKind::Propose), fork, named]
 }
 
 pub(super) fn head_unchanged(kind: RunKind, snapshot: &Snapshot) -> GateResult {
@@ -66,6 +141,12 @@ pub(super) fn head_unchanged(kind: RunKind, snapshot: &Snapshot) -> GateResult {
             Reason::HeadMoved,
             format!("the command was for {}, the head is `{}`", inline_code(meant), head.short()),
             again,
+        ),
+        HeadBinding::Collides { other } => fail(
+            Gate::HeadUnchanged,
+            Reason::HeadAmbiguous,
+            format!("the commit that was named could be `{other}` or `{head}`"),
+            format!("name the whole commit: `/titan {kind} @{head}`"),
         ),
         HeadBinding::Ambiguous { before } => {
             let before = before.as_ref().map_or_else(|| "unknown".to_owned(), |b| format!("`{}`", b.short()));

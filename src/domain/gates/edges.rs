@@ -30,11 +30,11 @@ fn only_the_newest_canary_under_this_policy_counts() {
 fn an_approval_of_a_commit_that_is_not_this_head_does_not_count() {
     for commit in [None, Some(sha('e'))] {
         let mut stale = snapshot();
-        stale.approvals[0].commit = commit;
+        stale.reviews.approvals[0].commit = commit;
         assert_eq!(closed(RunKind::Promote, &stale), [Reason::ApprovalsMissing]);
     }
     let mut own = snapshot();
-    own.approvals[0].login = "Carol".to_owned();
+    own.reviews.approvals[0].by.login = "Carol".to_owned();
     assert_eq!(closed(RunKind::Promote, &own), [Reason::ApprovalsMissing]);
 }
 

@@ -18,7 +18,7 @@ pub fn too_late(command: &Command, snapshot: &Snapshot) -> Option<GateResult> {
     let project = command.project.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
     let again = format!("/titan {}{project}", command.name);
     let head = snapshot.change.head.short();
-    let pinned = matches!(command.name, CommandName::Canary | CommandName::Promote);
+    let pinned = matches!(command.name, CommandName::Canary | CommandName::Promote | CommandName::Trust);
     let (observed, way_out) = match &snapshot.binding {
         _ if !pinned => (when, format!("if you still want it: `{again}`")),
         HeadBinding::Current => {
@@ -28,7 +28,9 @@ pub fn too_late(command: &Command, snapshot: &Snapshot) -> Option<GateResult> {
             format!("{when}, meant for {}, the head is `{head}` now", inline_code(meant)),
             format!("look at the new commits; if you still want it: `{again} @{head}`"),
         ),
-        HeadBinding::Ambiguous { .. } => (when, format!("look at the head; if you still want it: `{again} @{head}`")),
+        HeadBinding::Collides { .. } | HeadBinding::Ambiguous { .. } => {
+            (when, format!("look at the head; if you still want it: `{again} @{head}`"))
+        }
     };
     Some(fail(Gate::InTime, Reason::Late, observed, way_out))
 }

@@ -3,6 +3,8 @@
 use chrono::DateTime;
 
 use super::*;
+
+mod people;
 use crate::domain::command::{Command, CommandName};
 use crate::domain::ids::{CommitSha, Environment, PrNumber, RunId};
 use crate::domain::paths::{ChangedFile, FileStatus};
@@ -10,8 +12,8 @@ use crate::domain::plan::{Control, Decision, decide};
 use crate::domain::policy::{Policy, Role};
 use crate::domain::run::{Conclusion, RunStatus};
 use crate::domain::snapshot::{
-    ActiveRun, ActorFact, Approval, ChangeFact, FilesFact, HaltFact, HeadBinding, LiveFact, LockFact, PolicyFact,
-    RunFact,
+    ActiveRun, ActorFact, Approval, ChangeFact, ChecksFact, FilesFact, HaltFact, HeadBinding, LiveFact, LockFact,
+    Person, PolicyFact, ReviewsFact, RunFact,
 };
 use crate::domain::targets::{Standing, TargetFact, TargetNames};
 
@@ -42,6 +44,16 @@ fn run(kind: RunKind, conclusion: Option<Conclusion>, policy_hash: &str) -> RunF
         head: sha('a'),
         policy_hash: Some(policy_hash.to_owned()),
         status: conclusion.map_or(RunStatus::Running, RunStatus::Completed),
+        completed_at: conclusion.map(|_| DateTime::UNIX_EPOCH),
+    }
+}
+
+/// Somebody's approval of a commit, after everything was proposed.
+pub(super) fn approval(login: &str, commit: char) -> Approval {
+    Approval {
+        by: Person { login: login.to_owned(), id: None },
+        commit: Some(sha(commit)),
+        at: Some(DateTime::UNIX_EPOCH),
     }
 }
 
@@ -54,7 +66,7 @@ pub(super) fn snapshot() -> Snapshot {
     Snapshot {
         read_at: DateTime::UNIX_EPOCH,
         given_at: DateTime::UNIX_EPOCH,
-        actor: ActorFact { login: "mona".to_owned(), role: Some(Role::Maintain) },
+        actor: ActorFact::with_role("mona", Some(Role::Maintain)),
         change: ChangeFact {
             number: PrNumber(7),
             author: "carol".to_owned(),
@@ -65,6 +77,11 @@ pub(super) fn snapshot() -> Snapshot {
             base_ref: "main".to_owned(),
             default_branch: Some("main".to_owned()),
             from_fork: false,
+            fork_gone: false,
+            trusted: None,
+            locked: false,
+            archived: false,
+            moved_to: None,
         },
         binding: HeadBinding::Current,
         files: FilesFact::Complete(vec![file("web/index.html")]),
@@ -72,7 +89,12 @@ pub(super) fn snapshot() -> Snapshot {
         armed: true,
         halt: None,
         behind_by: Some(0),
-        approvals: vec![Approval { login: "bob".to_owned(), commit: Some(sha('a')) }],
+        reviews: ReviewsFact {
+            approvals: vec![approval("bob", 'a')],
+            trees: vec![(sha('a'), sha('1')), (sha('d'), sha('2'))],
+            ..ReviewsFact::default()
+        },
+        checks: ChecksFact::Read { required: Vec::new(), reported: Vec::new() },
         runs,
         targets: Vec::new(),
         projects: vec![ProjectFact {
@@ -178,9 +200,19 @@ fn disturbances() -> Vec<(&'static str, Disturb, &'static [RunKind], Reason)> {
         ),
         ("behind the base", |s| s.behind_by = Some(2), &[Promote], Reason::BehindBase),
         ("base unknown", |s| s.behind_by = None, &[Promote], Reason::BaseUnknown),
-        ("not approved", |s| s.approvals.clear(), &[Promote], Reason::ApprovalsMissing),
-        ("approved by the author", |s| s.approvals[0].login = "Carol".to_owned(), &[Promote], Reason::ApprovalsMissing),
-        ("approved an older head", |s| s.approvals[0].commit = Some(sha('d')), &[Promote], Reason::ApprovalsMissing),
+        ("not approved", |s| s.reviews.approvals.clear(), &[Promote], Reason::ApprovalsMissing),
+        (
+            "approved by the author",
+            |s| s.reviews.approvals[0].by.login = "Carol".to_owned(),
+            &[Promote],
+            Reason::ApprovalsMissing,
+        ),
+        (
+            "approved an older head",
+            |s| s.reviews.approvals[0].commit = Some(sha('d')),
+            &[Promote],
+            Reason::ApprovalsMissing,
+        ),
         ("no canary", |s| s.runs.retain(|r| r.kind != Canary), &[Promote], Reason::CanaryMissing),
         ("another head's canary", |s| s.runs[0].head = sha('d'), &[Promote], Reason::CanaryMissing),
         ("the canary is baking", |s| s.runs[0].status = RunStatus::Running, &[Promote], Reason::CanaryRunning),

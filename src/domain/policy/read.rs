@@ -7,11 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::tree::{Node, Place, Value};
-use super::values::{Reader, Section, nearest, quote};
-use super::{
-    Build, DeployVia, Diagnostic, Identity, MergeMethod, PathPolicy, Policy, Project, Role, Target, default_role,
-};
-use crate::domain::command::{CommandName, could_be_commit};
+use super::values::{Reader, Section, quote};
+use super::{Build, DeployVia, Diagnostic, Identity, MergeMethod, PathPolicy, Policy, Project, Target};
+use crate::domain::command::could_be_commit;
 use crate::domain::ids::{Environment, ProjectName};
 use crate::domain::paths::{LoneSlash, check_pattern};
 
@@ -25,9 +23,6 @@ const APPROVALS: u32 = 0;
 const MOST_APPROVALS: u32 = 10;
 /// More mistakes help nobody.
 const MOST_DIAGNOSTICS: usize = 100;
-/// The commands whose role a policy may set.
-const RUN_COMMANDS: [CommandName; 4] =
-    [CommandName::Propose, CommandName::Canary, CommandName::Promote, CommandName::Rollback];
 /// A hook's name is the end of an environment variable's name.
 const HOOK_NAME_BYTES: usize = 60;
 
@@ -48,7 +43,7 @@ pub(super) fn policy(root: &Node, hash: String) -> Result<Policy, Vec<Diagnostic
 
 impl Reader {
     fn policy(&mut self, root: &Node, hash: String) -> Option<Policy> {
-        let known = ["version", "paths", "build", "projects", "permissions", "approvals", "merge"];
+        let known = ["version", "paths", "build", "projects", "permissions", "required_checks", "approvals", "merge"];
         let top = self.section(root, "", &known)?;
         self.version(&top);
         let paths = top.get("paths").map_or_else(PathPolicy::default, |node| self.paths(node));
@@ -58,6 +53,7 @@ impl Reader {
         };
         let projects = top.get("projects").map_or_else(BTreeMap::new, |node| self.projects(node));
         let permissions = self.permissions(top.get("permissions"));
+        let required_checks = self.required_checks(top.get("required_checks"));
         let approvals = match top.get("approvals") {
             Some(node) => self.count(node, "approvals", MOST_APPROVALS).unwrap_or(APPROVALS),
             None => APPROVALS,
@@ -67,7 +63,7 @@ impl Reader {
             Some(node) => self.word(node, "merge", &methods).unwrap_or(MergeMethod::Squash),
             None => MergeMethod::Squash,
         };
-        Some(Policy { hash, paths, build, projects, permissions, approvals, merge })
+        Some(Policy { hash, paths, build, projects, permissions, required_checks, approvals, merge })
     }
 
     fn version(&mut self, top: &Section<'_>) {
@@ -348,40 +344,6 @@ impl Reader {
                 self.tell(section.at, message, Some("{path: /version, json: commit}"));
                 None
             }
-        }
-    }
-
-    fn permissions(&mut self, node: Option<&Node>) -> BTreeMap<CommandName, Role> {
-        let mut permissions: BTreeMap<CommandName, Role> =
-            RUN_COMMANDS.into_iter().map(|command| (command, default_role(command))).collect();
-        let Some(section) = node.and_then(|node| self.mapping(node, "permissions")) else { return permissions };
-        let roles = [Role::Triage, Role::Write, Role::Maintain, Role::Admin].map(|role| (role.as_str(), role));
-        for (key, node) in section.iter() {
-            let Some(command) = RUN_COMMANDS.into_iter().find(|command| command.as_str() == key.name) else {
-                self.unknown_permission(key.at, &key.name);
-                continue;
-            };
-            let name = section.path(&key.name);
-            if let Value::Text(text) = &node.value
-                && matches!(text.as_str(), "read" | "none")
-            {
-                let message = format!("{name} cannot be {text}: anybody in the world may read a public repository");
-                self.tell(node.at, message, Some("write"));
-            } else if let Some(role) = self.word(node, &name, &roles) {
-                permissions.insert(command, role);
-            }
-        }
-        permissions
-    }
-
-    fn unknown_permission(&mut self, at: Place, key: &str) {
-        let names = RUN_COMMANDS.map(CommandName::as_str);
-        if CommandName::ALL.into_iter().any(|command| command.as_str() == key) {
-            let message = format!("the role for {key} is fixed; permissions can be set for {}", names.join(", "));
-            self.tell(at, message, None);
-        } else {
-            let near = nearest(key, &names);
-            self.tell(at, format!("unknown key {} in permissions; known are {}", quote(key), names.join(", ")), near);
         }
     }
 }

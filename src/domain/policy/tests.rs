@@ -47,8 +47,8 @@ fn the_documented_example_is_understood() {
     assert_eq!(policy.build.run, Some(strings(&["npm ci", "npm run build"])));
     assert_eq!(policy.build.timeout, Duration::from_secs(900));
     assert_eq!((policy.approvals, policy.merge), (1, MergeMethod::Squash));
-    assert_eq!(policy.needed_role(CommandName::Promote), Role::Maintain);
-    assert_eq!(policy.needed_role(CommandName::Arm), Role::Admin);
+    assert_eq!(policy.grant(CommandName::Promote).role, Role::Maintain);
+    assert_eq!(policy.grant(CommandName::Arm).role, Role::Admin);
 
     let web = &policy.projects[&"web".parse::<ProjectName>().expect("a name")];
     assert_eq!((web.paths.as_slice(), web.bake), (&strings(&["/"])[..], Duration::from_secs(300)));
@@ -80,7 +80,7 @@ fn what_is_left_out_has_a_default() {
     assert!(policy.projects.is_empty());
     assert_eq!((policy.approvals, policy.merge), (0, MergeMethod::Squash));
     assert_eq!(policy.permissions.len(), 4);
-    assert!(policy.permissions.iter().all(|(command, role)| *role == default_role(*command)));
+    assert!(policy.permissions.iter().all(|(command, grant)| *grant == default_grant(*command)));
 
     let web = project(
         "version: 1\nprojects:\n  web:\n    canary: {hook: web-canary, url: 'http://localhost:8081/app'}\n"

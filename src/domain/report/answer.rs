@@ -214,6 +214,11 @@ pub fn control(actor: &str, control: &Control, under_way: usize) -> String {
         Control::Unlock { project } => {
             format!("🔓 **{project} is free**: {who} gave its locks back. Any pull request may use it now.")
         }
+        Control::Trust { head } => format!(
+            "🤝 **`{}` is trusted**, on the word of {who}: this commit of the fork, whole name `{head}`, may be built, tried \
+             and shipped like one of this repository. The next push ends it. Builds get no secrets in any case.",
+            head.short()
+        ),
         Control::Cancel if under_way == 0 => format!("✅ Nothing is running for this pull request, {who}."),
         Control::Cancel => {
             let runs = count(under_way, "run");

@@ -9,7 +9,9 @@ use crate::domain::command::{CommandName, Hint};
 use crate::domain::gates::{Gate, permission_for};
 use crate::domain::plan::{Control, Refusal};
 use crate::domain::policy::Role;
+use crate::domain::policy::default_grant;
 use crate::domain::reason::Reason;
+use crate::domain::snapshot::ActorFact;
 use scenes::*;
 
 /// The comment and all checks and deployments of a change, as one text to look at.
@@ -76,7 +78,7 @@ scene!(a_push_came_after_the_canary, pushed(change([canary_passed(), proposal_go
 #[test]
 fn a_refusal_names_the_gate_the_fact_and_the_way_out() {
     let gates = vec![
-        permission_for("bob", Some(Role::Write), Role::Maintain),
+        permission_for(&ActorFact::with_role("bob", Some(Role::Write)), &default_grant(CommandName::Promote)),
         result(Gate::BuildPassed, None, "`3f2c1ab` was built", ""),
         result(
             Gate::CanaryPassed,
@@ -103,7 +105,8 @@ fn every_gate_of_every_command_is_listed() {
 
 #[test]
 fn help_says_what_this_person_may_do() {
-    let line = |name| (name, permission_for("carol", Some(Role::Write), crate::domain::policy::default_role(name)));
+    let carol = ActorFact::with_role("carol", Some(Role::Write));
+    let line = |name| (name, permission_for(&carol, &default_grant(name)));
     look("a_help", &answer::help("carol", &CommandName::ALL.map(line)));
 }
 
@@ -122,6 +125,7 @@ fn control_commands_say_what_holds_from_now_on() {
         (Control::Resume, 0),
         (Control::Lock { project: web(), reason: "release\n/titan promote @team".to_owned() }, 0),
         (Control::Unlock { project: web() }, 0),
+        (Control::Trust { head: head() }, 0),
         (Control::Cancel, 0),
         (Control::Cancel, 2),
     ];
@@ -158,7 +162,8 @@ fn hostile_text_is_shown_and_does_nothing() {
     change.commands[0].text = HOSTILE.to_owned();
     change.commands[0].actor = HOSTILE.to_owned();
     change.commands[0].reason = Some(HOSTILE.to_owned());
-    let gates = vec![permission_for(HOSTILE, Some(Role::Read), Role::Write)];
+    let gates =
+        vec![permission_for(&ActorFact::with_role(HOSTILE, Some(Role::Read)), &default_grant(CommandName::Canary))];
     let refusal = Refusal { command: CommandName::Canary, project: None, gates, would_do: Vec::new() };
     change.answer = answer::refusal(HOSTILE, &refusal, &head());
     let text = shown(&change);

@@ -4,6 +4,7 @@ use base64::Engine;
 use serde::Deserialize;
 
 use crate::domain::ids::CommitSha;
+use crate::domain::snapshot::Person;
 use crate::github::call::{Call, encode, encode_segments};
 use crate::github::wire::or_default;
 use crate::github::{Access, GitHubError, RepoClient};
@@ -30,6 +31,15 @@ pub struct CommitInfo {
     pub parents: Vec<CommitSha>,
 }
 
+/// A commit's tree and the people whose names it carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitPeople {
+    /// The id of its tree.
+    pub tree: CommitSha,
+    /// Author and committer, as far as GitHub knows their addresses; whoever pushes writes those.
+    pub people: Vec<Person>,
+}
+
 /// A git object's id inside another answer.
 #[derive(Deserialize)]
 struct ShaWire {
@@ -54,6 +64,29 @@ struct CommitWire {
     tree: ShaWire,
     #[serde(default, deserialize_with = "or_default")]
     parents: Vec<ShaWire>,
+}
+
+#[derive(Deserialize)]
+struct CommitPeopleWire {
+    commit: CommitTreeWire,
+    #[serde(default)]
+    author: Option<PersonWire>,
+    #[serde(default)]
+    committer: Option<PersonWire>,
+}
+
+#[derive(Deserialize)]
+struct CommitTreeWire {
+    tree: ShaWire,
+}
+
+/// GitHub answers an empty object for an address that it does not know.
+#[derive(Deserialize)]
+struct PersonWire {
+    #[serde(default)]
+    login: Option<String>,
+    #[serde(default)]
+    id: Option<i64>,
 }
 
 /// The contents API's answer: a list for a directory, else one entry.
@@ -166,6 +199,19 @@ impl RepoClient {
             Call::get(self.path(&format!("/compare/{}...{}", encode(base), encode(head)))).query("per_page", "1");
         let found: CompareWire = self.send(Access::Read, &call).await?.json()?;
         Ok(Comparison { ahead_by: found.ahead_by, behind_by: found.behind_by, merge_base: found.merge_base_commit.sha })
+    }
+
+    /// A commit's tree and the people whose names it carries.
+    ///
+    /// # Errors
+    /// `NotFound` or `Invalid` when the repository has no such commit.
+    pub async fn get_commit_people(&self, sha: &CommitSha) -> Result<CommitPeople, GitHubError> {
+        // Its files are of no interest.
+        let call = Call::get(self.path(&format!("/commits/{sha}"))).query("per_page", "1");
+        let found: CommitPeopleWire = self.send(Access::Read, &call).await?.json()?;
+        let people = [found.author, found.committer].into_iter().flatten();
+        let person = |one: PersonWire| one.login.map(|login| Person { login, id: one.id });
+        Ok(CommitPeople { tree: found.commit.tree.sha, people: people.filter_map(person).collect() })
     }
 
     /// A commit's tree and parents.

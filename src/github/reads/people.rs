@@ -4,16 +4,27 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Deserialize;
 
 use crate::domain::ids::{CommitSha, PrNumber};
-use crate::domain::policy::Role;
+use crate::domain::policy::{Role, TeamName};
 use crate::github::call::{Call, encode};
 use crate::github::wire::{Id, User, or_default, who};
 use crate::github::{Access, GitHubError, RepoClient};
+
+/// What a person is to a repository now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The role; [`Role::None`] for somebody whom GitHub does not know there.
+    pub role: Role,
+    /// GitHub's number of whoever has the login now, when it says.
+    pub id: Option<i64>,
+}
 
 /// One review of a pull request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Review {
     /// The reviewer; `ghost` for a deleted account.
     pub login: String,
+    /// The reviewer's number; 0 for a deleted account.
+    pub user_id: i64,
     /// Whether a program reviewed.
     pub is_bot: bool,
     /// What it says.
@@ -114,6 +125,8 @@ struct PermissionWire {
 #[derive(Deserialize, Default)]
 struct PermissionUserWire {
     #[serde(default)]
+    id: Option<i64>,
+    #[serde(default)]
     permissions: Option<FlagsWire>,
 }
 
@@ -145,12 +158,19 @@ fn role_from_word(word: &str) -> Option<Role> {
 }
 
 impl PermissionWire {
-    /// `role_name` when it is one of GitHub's own, else the flags, else `permission` (which knows no triage and no
-    /// maintain). A custom role counts as the base role that its flags show.
+    /// The role, and never more than `permission` stands for.
+    ///
+    /// `permission` knows no triage and no maintain; `role_name` does, and knows custom roles too. A custom role counts as
+    /// the base role that the flags show. The words are compared as they are: a custom role may be called `Admin`.
     fn role(&self) -> Role {
+        let most = match self.permission.as_str() {
+            "admin" => Role::Admin,
+            "write" => Role::Maintain,
+            "read" => Role::Triage,
+            _ => Role::None,
+        };
         let from_flags = || {
-            let flags = self.user.permissions.as_ref()?;
-            let role = match flags {
+            let role = match self.user.permissions.as_ref()? {
                 FlagsWire { admin: true, .. } => Role::Admin,
                 FlagsWire { maintain: true, .. } => Role::Maintain,
                 FlagsWire { push: true, .. } => Role::Write,
@@ -160,11 +180,15 @@ impl PermissionWire {
             };
             Some(role)
         };
-        role_from_word(&self.role_name)
-            .or_else(from_flags)
-            .or_else(|| role_from_word(&self.permission))
-            .unwrap_or(Role::None)
+        let told = role_from_word(&self.role_name).or_else(from_flags);
+        told.or_else(|| role_from_word(&self.permission)).unwrap_or(Role::None).min(most)
     }
+}
+
+#[derive(Deserialize)]
+struct MembershipWire {
+    #[serde(default, deserialize_with = "or_default")]
+    state: String,
 }
 
 impl From<CommentWire> for CommentFact {
@@ -185,18 +209,36 @@ impl From<CommentWire> for CommentFact {
 }
 
 impl RepoClient {
-    /// The role a person has in the repository now. Someone whom GitHub does not know there has [`Role::None`].
+    /// What a person is to the repository now. Someone whom GitHub does not know there has [`Role::None`].
     ///
     /// # Errors
     /// Only when GitHub could not be asked.
-    pub async fn get_role(&self, login: &str) -> Result<Role, GitHubError> {
+    pub async fn get_standing(&self, login: &str) -> Result<Standing, GitHubError> {
+        let nobody = Standing { role: Role::None, id: None };
         if matches!(login, "" | "." | "..") {
-            return Ok(Role::None);
+            return Ok(nobody);
         }
         let found = self.read(Access::Read, &format!("/collaborators/{}/permission", encode(login))).await;
         match found {
-            Ok(wire) => Ok(PermissionWire::role(&wire)),
-            Err(GitHubError::NotFound(_)) => Ok(Role::None),
+            Ok(wire) => Ok(Standing { role: PermissionWire::role(&wire), id: wire.user.id }),
+            Err(GitHubError::NotFound(_)) => Ok(nobody),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a person is an active member of a team: not invited only.
+    ///
+    /// # Errors
+    /// `Unauthorized` or `Invalid` when the App may not see the organisation's members.
+    pub async fn is_in_team(&self, team: &TeamName, login: &str) -> Result<bool, GitHubError> {
+        if matches!(login, "" | "." | "..") {
+            return Ok(false);
+        }
+        let path = format!("/orgs/{}/teams/{}/memberships/{}", encode(&team.org), encode(&team.slug), encode(login));
+        let found = self.send(Access::Members, &Call::get(path)).await;
+        match found.and_then(|answer| answer.json::<MembershipWire>()) {
+            Ok(membership) => Ok(membership.state == "active"),
+            Err(GitHubError::NotFound(_)) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -210,9 +252,11 @@ impl RepoClient {
         self.list_all(Access::Read, call, |page: Vec<ReviewWire>| {
             page.into_iter()
                 .map(|review| {
+                    let user_id = review.user.as_ref().map_or(0, |user| user.id);
                     let (login, is_bot) = who(review.user);
                     Review {
                         login,
+                        user_id,
                         is_bot,
                         state: ReviewState::from_word(&review.state),
                         commit: review.commit_id.and_then(|sha| sha.parse().ok()),
@@ -258,6 +302,21 @@ mod tests {
                 serde_json::json!({"permission": "write", "role_name": "deployer", "user": flags(true, true, true)}),
                 Role::Maintain,
             ),
+            (
+                serde_json::json!({"permission": "write", "role_name": "deployer", "user": flags(false, true, true)}),
+                Role::Write,
+            ),
+            (
+                serde_json::json!({"permission": "read", "role_name": "Admin", "user": flags(false, false, false)}),
+                Role::Read,
+            ),
+            (serde_json::json!({"permission": "read", "role_name": "ADMIN"}), Role::Read),
+            (serde_json::json!({"permission": "read", "role_name": "admin"}), Role::Triage),
+            (
+                serde_json::json!({"permission": "read", "role_name": "x", "user": flags(true, true, true)}),
+                Role::Triage,
+            ),
+            (serde_json::json!({"permission": "none", "role_name": "maintain"}), Role::None),
             (
                 serde_json::json!({"permission": "read", "role_name": "", "user": flags(false, false, true)}),
                 Role::Triage,

@@ -33,6 +33,8 @@ pub enum Needs {
     Anyone,
     /// An installation token with any one of these permissions on the repository.
     AnyOf(&'static [(&'static str, Level)]),
+    /// An installation token of the organisation `{org}` with any one of these permissions.
+    Organization(&'static [(&'static str, Level)]),
 }
 
 /// Who is calling.

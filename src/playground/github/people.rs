@@ -78,6 +78,47 @@ impl GitHub {
         self.sim.with(|state| state.set_role(full_name, login, role))
     }
 
+    /// Gives a person a custom role of that name, built on this role.
+    pub fn set_custom_role(&self, full_name: &str, login: &str, name: &str, base: Role) -> Result<()> {
+        self.set_role(full_name, login, base)?;
+        self.sim.with(|state| {
+            state.repo_mut(full_name)?.custom_roles.insert(login.to_owned(), name.to_owned());
+            Ok(())
+        })
+    }
+
+    /// Puts a person into a team of an organisation, or only invites them when not `active`.
+    pub fn join_team(&self, org: &str, slug: &str, login: &str, active: bool) {
+        self.act(login, |state| {
+            let team = state.teams.entry((org.to_ascii_lowercase(), slug.to_owned())).or_default();
+            team.insert(login.to_owned(), active);
+        });
+    }
+
+    /// Deletes an account; somebody else registers the login at once.
+    pub fn replace_user(&self, login: &str) {
+        self.sim.with(|state| {
+            state.accounts.retain(|known, _| !known.eq_ignore_ascii_case(login));
+            state.add_account(login, AccountKind::User);
+        });
+    }
+
+    /// Locks or unlocks a conversation.
+    pub fn set_locked(&self, full_name: &str, number: u64, locked: bool) -> Result<()> {
+        self.sim.with(|state| {
+            state.issue_mut(full_name, number)?.locked = locked;
+            Ok(())
+        })
+    }
+
+    /// Archives a repository or brings it back.
+    pub fn set_archived(&self, full_name: &str, archived: bool) -> Result<()> {
+        self.sim.with(|state| {
+            state.repo_mut(full_name)?.archived = archived;
+            Ok(())
+        })
+    }
+
     /// Sets what a branch asks for before a merge; `None` lifts the protection.
     pub fn protect(&self, full_name: &str, branch: &str, rules: Option<Protection>) -> Result<()> {
         self.sim.with(|state| {

@@ -41,7 +41,7 @@ async fn titan_reads_comments_checks_deploys_merges_and_reverts() {
     assert_eq!(read.changed_files, Some(1));
     let files = repo.list_files(pull).await.unwrap();
     assert!(files.complete && files.files.len() == 1);
-    assert_eq!(repo.get_role("alice").await.unwrap(), Role::Write);
+    assert_eq!(repo.get_standing("alice").await.unwrap().role, Role::Write);
     assert_eq!(repo.get_file("README.md", &read.base).await.unwrap().unwrap(), b"# Shop\n");
     assert_eq!(repo.get_file("no.md", &read.base).await.unwrap(), None);
     assert_eq!(repo.list_comments_since(pull, None).await.unwrap().len(), 1);

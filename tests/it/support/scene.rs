@@ -10,10 +10,11 @@ use titan::domain::consequence::Locks;
 use titan::domain::gates::GateResult;
 use titan::domain::ids::{CommitSha, Environment, InstallationId, PrNumber, ProjectName, RepoName, RunId};
 use titan::domain::plan::{Decision, Plan, decide};
-use titan::domain::policy::{Build, DeployVia, MergeMethod, PathPolicy, Policy, Project, Role, Target};
+use titan::domain::policy::{Build, DeployVia, MergeMethod, PathPolicy, Policy, Project, RequiredChecks, Role, Target};
 use titan::domain::run::{Conclusion, RunKind, RunStatus, StepName, StepStatus};
 use titan::domain::snapshot::{
-    ActorFact, ChangeFact, FilesFact, HeadBinding, LiveFact, PolicyFact, ProjectFact, RunFact, Snapshot,
+    ActorFact, ChangeFact, ChecksFact, FilesFact, HeadBinding, LiveFact, PolicyFact, ProjectFact, ReviewsFact, RunFact,
+    Snapshot,
 };
 use titan::domain::verdict::{BakeSample, SampleIdentity};
 use titan::store::changes::Change;
@@ -205,7 +206,14 @@ impl Scene {
         self.store.enqueue(&job).await.expect("the store answers");
         let lease = self.claim(JobKind::Intake, &key).await;
         let key = format!("comment:{number}");
-        let command = NewCommand { key: &key, source: "comment", actor, text, comment_id: Some(i64::from(number)) };
+        let command = NewCommand {
+            key: &key,
+            source: "comment",
+            actor,
+            text,
+            comment_id: Some(i64::from(number)),
+            actor_id: None,
+        };
         let (id, _) = self.store.receive_command(self.change.id, &command).await.expect("the store answers");
         (lease, id)
     }
@@ -231,12 +239,13 @@ impl Scene {
             head: self.head.clone(),
             policy_hash: Some(policy().hash),
             status: RunStatus::Completed(Conclusion::Success),
+            completed_at: Some(clock::now()),
         };
         let before = RunKind::ALL.into_iter().filter(|k| *k < kind).map(done).collect();
         Snapshot {
             read_at: clock::now(),
             given_at: clock::now(),
-            actor: ActorFact { login: actor.to_owned(), role: Some(role) },
+            actor: ActorFact::with_role(actor, Some(role)),
             change: ChangeFact {
                 number: self.change.number,
                 author: "someone-else".to_owned(),
@@ -247,6 +256,11 @@ impl Scene {
                 base_ref: "main".to_owned(),
                 default_branch: None,
                 from_fork: false,
+                fork_gone: false,
+                trusted: None,
+                locked: false,
+                archived: false,
+                moved_to: None,
             },
             binding: HeadBinding::Current,
             files: FilesFact::Complete(Vec::new()),
@@ -254,7 +268,8 @@ impl Scene {
             armed: true,
             halt: None,
             behind_by: Some(0),
-            approvals: Vec::new(),
+            reviews: ReviewsFact::default(),
+            checks: ChecksFact::Read { required: Vec::new(), reported: Vec::new() },
             runs: before,
             targets: Vec::new(),
             projects: vec![ProjectFact {
@@ -275,6 +290,7 @@ fn policy() -> Policy {
         build: Build { run: None, timeout: Duration::from_secs(900) },
         projects: BTreeMap::from([("web".parse().expect("a name"), project())]),
         permissions: BTreeMap::new(),
+        required_checks: RequiredChecks::Base,
         approvals: 0,
         merge: MergeMethod::Squash,
     }

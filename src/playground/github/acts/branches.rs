@@ -32,6 +32,8 @@ impl State {
             created_at: now,
             pushed_at: now,
             collaborators: BTreeMap::new(),
+            custom_roles: BTreeMap::new(),
+            archived: false,
             protections: BTreeMap::new(),
             labels: Vec::new(),
             issues: BTreeMap::new(),

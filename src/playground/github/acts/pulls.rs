@@ -67,6 +67,7 @@ impl State {
             author: author.to_owned(),
             via_app: author == self.app.bot_login(),
             open: true,
+            locked: false,
             labels: Vec::new(),
             created_at: now,
             updated_at: now,

@@ -19,6 +19,8 @@ pub struct Issue {
     pub via_app: bool,
     /// Neither closed nor merged.
     pub open: bool,
+    /// Whether only people who may push can comment.
+    pub locked: bool,
     /// Names, in the order they were set.
     pub labels: Vec<String>,
     /// When it was opened.

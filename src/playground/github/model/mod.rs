@@ -116,6 +116,8 @@ pub struct State {
     pub accounts: BTreeMap<String, Account>,
     /// By full name.
     pub repositories: BTreeMap<String, Repository>,
+    /// Teams by organisation (in small letters) and slug: their people, and whether each has accepted the invitation.
+    pub teams: BTreeMap<(String, String), BTreeMap<String, bool>>,
     /// The App's installations.
     pub installations: Vec<Installation>,
     /// By the token itself.
@@ -160,6 +162,7 @@ impl State {
             files_cap,
             accounts: BTreeMap::new(),
             repositories: BTreeMap::new(),
+            teams: BTreeMap::new(),
             installations: Vec::new(),
             tokens: HashMap::new(),
             rate: HashMap::new(),

@@ -56,6 +56,10 @@ pub struct Repository {
     pub pushed_at: DateTime<Utc>,
     /// By login.
     pub collaborators: BTreeMap<String, Role>,
+    /// Names of custom roles by login; such a role is built on the one in `collaborators`.
+    pub custom_roles: BTreeMap<String, String>,
+    /// Read-only by an admin's will.
+    pub archived: bool,
     /// By branch.
     pub protections: BTreeMap<String, Protection>,
     /// In the order they were made.

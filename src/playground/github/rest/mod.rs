@@ -75,7 +75,7 @@ pub fn serve(sim: &Sim, request: &Incoming) -> http::Response<axum::body::Body> 
             }
         };
         let accepted = match route.needs {
-            Needs::AnyOf(needed) => Some(auth::accepted(needed)),
+            Needs::AnyOf(needed) | Needs::Organization(needed) => Some(auth::accepted(needed)),
             _ => None,
         };
         let installation = match &caller {
@@ -119,6 +119,17 @@ fn enter(
         (_, Caller::App) => {
             let message = "You must use an installation access token or user access token to access this endpoint.";
             return Err(Failure::new(StatusCode::FORBIDDEN, message));
+        }
+        (Needs::Organization(needed), Caller::Installation(token)) => {
+            let installed = |one: &super::model::Installation| {
+                one.id == token.installation && one.account.eq_ignore_ascii_case(call.param("org"))
+            };
+            if !state.installations.iter().any(installed) {
+                return Err(Failure::not_found());
+            }
+            if !auth::permits(token, needed) {
+                return Err(Failure::new(StatusCode::FORBIDDEN, "Resource not accessible by integration"));
+            }
         }
         (Needs::AnyOf(needed), Caller::Installation(token)) => {
             let name = call.full_name();

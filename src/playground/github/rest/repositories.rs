@@ -18,6 +18,19 @@ pub fn permission(state: &mut State, call: &Call) -> Result<Answer, Failure> {
     Ok(Answer::ok(found.ok_or_else(Failure::not_found)?))
 }
 
+/// `GET /orgs/{org}/teams/{team_slug}/memberships/{username}`: 404 for who is neither in it nor invited.
+pub fn membership(state: &mut State, call: &Call) -> Result<Answer, Failure> {
+    let (org, slug, login) = (call.param("org"), call.param("team_slug"), call.param("username"));
+    let members = state.teams.get(&(org.to_ascii_lowercase(), slug.to_owned())).ok_or_else(Failure::not_found)?;
+    let found = members.iter().find(|(known, _)| known.eq_ignore_ascii_case(login));
+    let (login, active) = found.ok_or_else(Failure::not_found)?;
+    Ok(Answer::ok(json!({
+        "url": format!("{}/orgs/{org}/teams/{slug}/memberships/{login}", state.api),
+        "role": "member",
+        "state": if *active { "active" } else { "pending" },
+    })))
+}
+
 /// `GET /repos/{owner}/{repo}/branches`.
 pub fn branches(state: &mut State, call: &Call) -> Result<Answer, Failure> {
     let repository = state.repo(&call.full_name())?;

@@ -26,6 +26,7 @@ const fn route(method: &'static str, path: &'static str, needs: Needs, handler: 
 
 type Permission = (&'static str, Level);
 const METADATA: Needs = Needs::AnyOf(&[("metadata", Read)]);
+const READ_MEMBERS: Needs = Needs::Organization(&[("members", Read)]);
 const READ_CONTENTS: Needs = Needs::AnyOf(&[("contents", Read)]);
 const WRITE_CONTENTS: Needs = Needs::AnyOf(&[("contents", Write)]);
 const READ_PULLS: Needs = Needs::AnyOf(&[("pull_requests", Read)]);
@@ -57,6 +58,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/rate_limit", Needs::Anyone, super::rate_limit),
     route("GET", "/versions", Needs::Anyone, super::versions),
     route("GET", "/users/{username}", Needs::Anyone, super::user),
+    route("GET", "/orgs/{org}/teams/{team_slug}/memberships/{username}", READ_MEMBERS, repositories::membership),
     route("GET", "/repos/{owner}/{repo}", METADATA, repositories::repository),
     route("GET", "/repos/{owner}/{repo}/installation", Needs::App, apps::repository_installation),
     route("GET", "/repos/{owner}/{repo}/collaborators/{username}/permission", METADATA, repositories::permission),

@@ -36,7 +36,7 @@ impl View<'_> {
             "labels": self.labels(repository, &issue.labels),
             "state": if issue.open { "open" } else { "closed" },
             "state_reason": null,
-            "locked": false,
+            "locked": issue.locked,
             "assignee": null,
             "assignees": [],
             "milestone": null,

@@ -42,7 +42,7 @@ impl View<'_> {
             "issue_url": issue_url,
             "number": issue.number,
             "state": if issue.open { "open" } else { "closed" },
-            "locked": false,
+            "locked": issue.locked,
             "title": issue.title,
             "user": self.user(&issue.author),
             "body": issue.body,

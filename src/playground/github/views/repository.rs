@@ -48,7 +48,7 @@ impl View<'_> {
             json!({
                 "is_template": false, "topics": [],
                 "has_issues": true, "has_projects": true, "has_downloads": true, "has_wiki": true, "has_pages": false,
-                "has_discussions": false, "archived": false, "disabled": false,
+                "has_discussions": false, "archived": repository.archived, "disabled": false,
                 "allow_forking": true, "web_commit_signoff_required": false,
                 "allow_merge_commit": allows("merge"), "allow_squash_merge": allows("squash"),
                 "allow_rebase_merge": allows("rebase"), "allow_auto_merge": false, "delete_branch_on_merge": false,
@@ -174,8 +174,10 @@ impl View<'_> {
         let account = self.state.account(login)?;
         let role = self.state.role(repository, login);
         let mut user = self.account(account);
-        extend(&mut user, json!({ "permissions": role_flags(role), "role_name": role.name() }));
-        Some(json!({ "permission": role.permission(), "role_name": role.name(), "user": user }))
+        let custom = repository.custom_roles.iter().find(|(known, _)| known.eq_ignore_ascii_case(login));
+        let name = custom.map_or(role.name(), |(_, name)| name.as_str());
+        extend(&mut user, json!({ "permissions": role_flags(role), "role_name": name }));
+        Some(json!({ "permission": role.permission(), "role_name": name, "user": user }))
     }
 }
 

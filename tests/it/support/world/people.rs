@@ -26,6 +26,24 @@ impl World {
         self.github.commit(REPO, &branch, "carol", &change("One more thing", files)).expect("a commit")
     }
 
+    /// Somebody else pushes one more commit to a pull request. Gives the new head.
+    pub fn push_as(&self, pr: u64, login: &str, files: &[(&str, &str)]) -> String {
+        let branch = self.github.issue(REPO, pr).and_then(|issue| issue.pull).expect("a pull request").head_ref;
+        self.github.commit(REPO, &branch, login, &change("One more thing", files)).expect("a commit")
+    }
+
+    /// The owner of a fork pushes one more commit. Gives the new head.
+    pub fn push_to_fork(&self, pr: u64, login: &str, files: &[(&str, &str)]) -> String {
+        let branch = self.github.issue(REPO, pr).and_then(|issue| issue.pull).expect("a pull request").head_ref;
+        let fork = format!("{login}/shop");
+        self.github.commit(&fork, &branch, login, &change("One more thing", files)).expect("a commit")
+    }
+
+    /// Somebody pushes the same content again, under another message.
+    pub fn reword(&self, pr: u64, login: &str) -> String {
+        self.push_as(pr, login, &[])
+    }
+
     /// Alice pushes to the base branch. Gives the commit.
     pub fn push_to_main(&self, files: &[(&str, &str)]) -> String {
         self.github.commit(REPO, "main", "alice", &change("Straight to main", files)).expect("a commit")

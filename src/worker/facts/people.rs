@@ -1,0 +1,207 @@
+//! The facts about people: who asks, who reviewed, who had a hand in the code, who trusts a fork's head.
+
+use crate::domain::command::CommandName;
+use crate::domain::ids::CommitSha;
+use crate::domain::policy::{Policy, Role, TeamName};
+use crate::domain::run::RunKind;
+use crate::domain::snapshot::{ActorFact, Approval, Person, ReviewsFact, RunFact};
+use crate::github::reads::{PullRequest, Review, ReviewState};
+use crate::github::{GitHubError, RepoClient};
+use crate::worker::JobError;
+
+/// Who asks, as the event or the request tells.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// The login.
+    pub login: &'a str,
+    /// GitHub's number, which a rename does not change.
+    pub id: Option<i64>,
+}
+
+/// Reviews of people beyond these are not looked at: each costs a question, and no policy asks for more than ten.
+const OPINIONS: usize = 30;
+/// Commits whose content is asked for, newest first.
+const COMMITS: usize = 20;
+
+/// The live role and memberships of whoever asks.
+pub(super) async fn actor(
+    client: &RepoClient,
+    asker: Asker<'_>,
+    command: CommandName,
+    policy: Option<&Policy>,
+) -> Result<ActorFact, JobError> {
+    let (role, is_other) = match standing(client, asker.login, asker.id).await? {
+        Known::Role(role) => (Some(role), false),
+        Known::Other => (None, true),
+        Known::Nothing => (None, false),
+    };
+    let mut teams = Vec::new();
+    if role > Some(Role::Read) {
+        for team in wanted_teams(command, policy) {
+            let is_in = member(client, &team, asker.login).await?;
+            teams.push((team, is_in));
+        }
+    }
+    Ok(ActorFact { is_other, teams, ..ActorFact::with_role(asker.login, role) })
+}
+
+/// The teams that matter: of one command, or of all when every gate is to be shown.
+fn wanted_teams(command: CommandName, policy: Option<&Policy>) -> Vec<TeamName> {
+    let Some(policy) = policy else { return Vec::new() };
+    let all = matches!(command, CommandName::Status | CommandName::Help);
+    let grants = policy.permissions.iter().filter(|(name, _)| all || **name == command);
+    let mut teams: Vec<TeamName> = grants.flat_map(|(_, grant)| grant.teams.clone()).collect();
+    teams.sort();
+    teams.dedup();
+    teams
+}
+
+/// Whether somebody is in a team; a team of another account is none of this installation's business.
+async fn member(client: &RepoClient, team: &TeamName, login: &str) -> Result<Option<bool>, JobError> {
+    if !team.org.eq_ignore_ascii_case(client.repo().name.owner()) {
+        return Ok(None);
+    }
+    match client.is_in_team(team, login).await {
+        Ok(is_in) => Ok(Some(is_in)),
+        Err(error @ (GitHubError::RateLimited { .. } | GitHubError::Transient(_))) => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(%team, %error, "GitHub does not tell who is in the team");
+            Ok(None)
+        }
+    }
+}
+
+/// What GitHub says of a login.
+enum Known {
+    Role(Role),
+    /// Somebody else has the login now.
+    Other,
+    Nothing,
+}
+
+async fn standing(client: &RepoClient, login: &str, id: Option<i64>) -> Result<Known, JobError> {
+    match client.get_standing(login).await {
+        Ok(found) => match (id, found.id) {
+            (Some(asked), Some(now)) if asked != now => Ok(Known::Other),
+            _ => Ok(Known::Role(found.role)),
+        },
+        Err(GitHubError::Unauthorized(_) | GitHubError::Invalid(_) | GitHubError::Unexpected(_)) => Ok(Known::Nothing),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What was said of the change, when the policy asks for approvals: the newest opinion of each person, of people who may
+/// push, with the contents that were meant.
+pub(super) async fn reviews(
+    client: &RepoClient,
+    policy: &Policy,
+    pull: &PullRequest,
+    pushers: Vec<Person>,
+    runs: &[RunFact],
+) -> Result<ReviewsFact, JobError> {
+    if policy.approvals == 0 {
+        return Ok(ReviewsFact::default());
+    }
+    let mut fact = ReviewsFact { hands: pushers, ..ReviewsFact::default() };
+    let opinions = newest_opinions(client.list_reviews(pull.number).await?);
+    for review in opinions.into_iter().rev().take(OPINIONS) {
+        if review.state == ReviewState::Dismissed {
+            continue;
+        }
+        let id = Some(review.user_id).filter(|id| *id > 0);
+        if !matches!(standing(client, &review.login, id).await?, Known::Role(role) if role >= Role::Write) {
+            continue;
+        }
+        match review.state {
+            ReviewState::Approved => {
+                let by = Person { login: review.login, id };
+                fact.approvals.push(Approval { by, commit: review.commit, at: review.submitted_at });
+            }
+            _ => fact.objections.push(review.login),
+        }
+    }
+    let head = client.get_commit_people(&pull.head).await?;
+    fact.hands.push(Person { login: pull.author.clone(), id: pull.author_id });
+    fact.hands.extend(head.people);
+    fact.trees.push((pull.head.clone(), head.tree));
+    let proposed = runs.iter().filter(|run| run.kind == RunKind::Propose && run.succeeded()).map(|run| &run.head);
+    let approved: Vec<CommitSha> = fact.approvals.iter().filter_map(|approval| approval.commit.clone()).collect();
+    let mut wanted: Vec<CommitSha> = Vec::new();
+    for commit in approved.iter().chain(proposed) {
+        if *commit != pull.head && !wanted.contains(commit) && wanted.len() < COMMITS {
+            wanted.push(commit.clone());
+        }
+    }
+    for commit in wanted {
+        match client.get_commit_tree(&commit).await {
+            Ok(found) => fact.trees.push((commit, found.tree)),
+            // Gone: nobody can tell any more what was approved.
+            Err(GitHubError::NotFound(_) | GitHubError::Invalid(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(fact)
+}
+
+/// The last opinion of each person; a mere comment does not take an opinion back. `reviews` are in GitHub's order,
+/// oldest first. A dismissed one stays in the list, so that an older one does not come back.
+fn newest_opinions(reviews: Vec<Review>) -> Vec<Review> {
+    let mut newest: Vec<Review> = Vec::new();
+    let opinion =
+        |r: &Review| matches!(r.state, ReviewState::Approved | ReviewState::ChangesRequested | ReviewState::Dismissed);
+    for review in reviews.into_iter().filter(|r| !r.is_bot).filter(opinion) {
+        let same = |earlier: &Review| match (earlier.user_id, review.user_id) {
+            // Deleted accounts share one name and have no number.
+            (0, 0) => earlier.login.eq_ignore_ascii_case(&review.login),
+            (earlier, now) => earlier == now,
+        };
+        newest.retain(|earlier| !same(earlier));
+        newest.push(review);
+    }
+    newest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn review(login: &str, user_id: i64, state: ReviewState) -> Review {
+        Review { login: login.to_owned(), user_id, is_bot: login == "robot", state, commit: None, submitted_at: None }
+    }
+
+    #[test]
+    fn the_last_opinion_of_each_person_counts_and_a_comment_is_none() {
+        let opinions = newest_opinions(vec![
+            review("ann", 1, ReviewState::Approved),
+            review("bob", 2, ReviewState::Approved),
+            review("ann-renamed", 1, ReviewState::ChangesRequested),
+            review("bob", 2, ReviewState::Commented),
+            review("robot", 3, ReviewState::Approved),
+            review("ghost", 0, ReviewState::Approved),
+            review("ghost", 0, ReviewState::Dismissed),
+        ]);
+        let seen: Vec<_> = opinions.iter().map(|r| (r.login.as_str(), r.state)).collect();
+        assert_eq!(
+            seen,
+            [
+                ("bob", ReviewState::Approved),
+                ("ann-renamed", ReviewState::ChangesRequested),
+                ("ghost", ReviewState::Dismissed)
+            ]
+        );
+    }
+
+    #[test]
+    fn only_the_teams_of_the_command_are_asked_for() {
+        let text = "version: 1\npermissions: {promote: {teams: [a/x, a/y]}, canary: {teams: [a/x]}}";
+        let policy = Policy::parse(text).expect("a policy");
+        let names = |command| {
+            let teams = wanted_teams(command, Some(&policy));
+            teams.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(names(CommandName::Canary), ["a/x"]);
+        assert_eq!(names(CommandName::Promote), ["a/x", "a/y"]);
+        assert_eq!(names(CommandName::Status), ["a/x", "a/y"]);
+        assert_eq!(names(CommandName::Halt), Vec::<String>::new());
+    }
+}
