@@ -161,9 +161,9 @@ async fn approvals_are_for_the_content_that_was_proposed() {
     world.push_as(pr, "bob", &[("src/index.html", "<h1>Shop 2b</h1>\n")]);
     world.settle().await;
     world.say(pr, "carol", "/titan propose").await;
-    world.say(pr, "carol", "/titan canary").await;
+    world.say(pr, "carol", &format!("/titan canary @{}", world.head(pr))).await;
     world.approve(pr, "bob");
-    world.refused(pr, "bob", "/titan promote", "approvals_missing").await;
+    world.refused(pr, "bob", &format!("/titan promote @{}", world.head(pr)), "approvals_missing").await;
     let told = world.status_comment(pr);
     assert!(told.contains("`bob` had a hand in the code") && told.contains("`alice` approved other content"), "{told}");
     world.approve(pr, "alice");
@@ -172,8 +172,8 @@ async fn approvals_are_for_the_content_that_was_proposed() {
     world.reword(pr, "carol");
     world.settle().await;
     world.say(pr, "carol", "/titan propose").await;
-    world.say(pr, "carol", "/titan canary").await;
-    world.say(pr, "bob", "/titan promote").await;
+    world.say(pr, "carol", &format!("/titan canary @{}", world.head(pr))).await;
+    world.say(pr, "bob", &format!("/titan promote @{}", world.head(pr))).await;
     assert!(world.is_merged(pr), "{}", world.status_comment(pr));
     world.end().await;
 }
