@@ -117,8 +117,10 @@ fn people(seed: u64, scale: &Scale, events: &mut Vec<Event>) {
         let good = dice.happens(700) || pull == 0;
         add(opened, Act::Open(if good { Kind::Good } else { dice.pick(&odd) }));
         let mut at = opened + 300;
+        // The first is left in peace by people, so that something gets as far as production.
+        let noise = if pull == 0 { 75 } else { 99 };
         while at < lasts {
-            let act = match dice.between(0, 99) {
+            let act = match dice.between(0, noise) {
                 0..76 => Act::Next(pull, dice.pick(&["bob", "bob", "bob", "alice", "carol"])),
                 76..92 => Act::Say(pull, dice.pick(&PEOPLE), dice.pick(&SAYINGS)),
                 92..96 => Act::Push(pull),
@@ -129,7 +131,7 @@ fn people(seed: u64, scale: &Scale, events: &mut Vec<Event>) {
                 _ => Act::Close(pull),
             };
             add(at, act);
-            at += dice.between(300, 2500 + 100 * scale.pulls as u64);
+            at += dice.between(300, if pull == 0 { 1500 } else { 2500 + 100 * scale.pulls as u64 });
         }
     }
 }

@@ -12,7 +12,7 @@ use super::dice::Dice;
 use crate::support::world::World;
 
 /// So many of a thousand calls go wrong.
-const CALLS: u64 = 60;
+const CALLS: u64 = 40;
 
 /// Counts how often something happened.
 #[derive(Clone, Default)]
