@@ -1,8 +1,11 @@
 # Titan in two stages: built with Rust, run on a slim Debian that has what builds of Node projects need.
 #
 #     docker build -t titan .
-#     docker run --init -p 8080:8080 --env-file titan.env titan
+#     docker run --init -p 8080:8080 --env-file titan.env \
+#         --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined titan
 #
+# The three options let Titan make the namespaces in which it locks builds; Docker's defaults forbid them, and Titan then
+# refuses to build. A build is no user of this image: it is Titan's user without any rights, in namespaces of its own.
 # `--init`: a build's orphans are reaped by an init process, not by Titan. Postgres is not in the image; DATABASE_URL
 # names one. The subcommand can be replaced: `docker run … titan migrate`.
 

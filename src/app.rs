@@ -14,18 +14,21 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, DatabaseConfig};
+use crate::config::{BuildConfig, Config, DatabaseConfig};
 use crate::github::{GitHub, GitHubSettings};
 use crate::http::{EventHub, WebState, router};
 use crate::postgres::{Binaries, Durability, OwnPostgres};
 use crate::probe::Prober;
 use crate::redact::Redactor;
 use crate::render::{Render, RenderSettings};
+use crate::sandbox::{self, Isolation, Rules};
 use crate::store::Store;
 use crate::worker::Services;
 use crate::worker::pace::Pace;
 use crate::worker::pool::Pool;
 
+/// A build gets at most so much memory when the operator says nothing.
+const MOST_MEMORY: u64 = 4 << 30;
 /// Builds that run at the same time.
 const BUILD_SLOTS: usize = 2;
 /// Open requests get so long to end at shutdown; a fly.toml `kill_timeout` of 30 s leaves room for the workers.
@@ -169,6 +172,9 @@ impl App {
             metrics: metrics(),
         };
         let server = tokio::spawn(serve(listener, state, stop.clone()));
+        let mut hidden = vec![services.output_dir.clone()];
+        hidden.extend(config.key_file.as_ref().and_then(|file| file.canonicalize().ok()));
+        tokio::spawn(look_at_isolation(services.clone(), hidden));
         let workers = tokio::spawn(work(services, migrated, stop.clone()));
         tracing::info!(%address, public_url = %config.public_url, "titan is up");
         Ok(Self { address, store, events, stop, server, workers, database })
@@ -216,10 +222,48 @@ fn services(config: &Config, store: &Store, options: Options) -> Result<Services
         public_url: config.public_url.clone(),
         github_url: config.github.web_url.clone(),
         output_dir,
+        build_rules: build_rules(&config.build),
         supervisor: options.supervisor,
         pace: options.pace,
         build_slots: Arc::new(Semaphore::new(BUILD_SLOTS)),
     })
+}
+
+/// The settings for builds as the sandbox wants them.
+pub fn build_rules(config: &BuildConfig) -> Rules {
+    Rules {
+        isolation: if config.isolated { Isolation::Required } else { Isolation::Off },
+        tools: config.tools.clone(),
+        memory_bytes: config.memory_bytes.unwrap_or_else(usual_memory),
+        processes: config.processes,
+        cpu_percent: config.cpu_percent,
+        disk_bytes: config.disk_bytes,
+        output_bytes: config.output_bytes,
+    }
+}
+
+/// Half of the machine's memory, but no more than builds usually want.
+fn usual_memory() -> u64 {
+    let told = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = told.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    total.map_or(MOST_MEMORY, |kib: u64| (kib * 1024 / 2).min(MOST_MEMORY))
+}
+
+/// Tries the isolation of builds once and says loudly what holds from now on. Each build is isolated anew whatever this
+/// says; an operator should not learn from the first build that none can be.
+async fn look_at_isolation(services: Services, hidden: Vec<PathBuf>) {
+    let rules = &services.build_rules;
+    if rules.isolation == Isolation::Off {
+        tracing::warn!("BUILD_ISOLATION=off: builds are NOT isolated; whoever may propose can read what Titan can");
+        return;
+    }
+    match sandbox::check(&services.supervisor, rules, &services.output_dir.join("builds"), hidden).await {
+        Ok(memory) => tracing::info!(memory_is_limited_by = %memory, "builds are isolated"),
+        Err(why) => tracing::error!(
+            %why,
+            "builds are REFUSED, because they cannot be isolated here; BUILD_ISOLATION=off would build without"
+        ),
+    }
 }
 
 fn usable(path: &Path) -> Result<PathBuf, StartError> {

@@ -14,6 +14,10 @@ use url::Url;
 use crate::domain::targets::Grants;
 use crate::redact::SecretUrl;
 
+/// How a key in PEM begins.
+const PEM: &str = "-----BEGIN";
+const MB: u64 = 1024 * 1024;
+
 /// One environment variable, for the documentation.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
@@ -62,6 +66,13 @@ pub const SETTINGS: &[Setting] = &[
         "networks (CIDR, comma-separated) that probes and hooks may reach although private",
         "none",
     ),
+    setting("BUILD_ISOLATION", "`required`: what cannot be isolated is not built; `off`: builds run as Titan's own user", "`required`"),
+    setting("BUILD_TOOLS", "folders (colon-separated) that builds see read-only besides the system's, the `bin` in each on their `PATH`", "none"),
+    setting("BUILD_MEMORY_MB", "memory of one build", "half of the machine's, at most `4096`"),
+    setting("BUILD_PROCESSES", "processes and threads of one build", "`1024`"),
+    setting("BUILD_CPUS", "processors of one build, such as `1.5`", "all"),
+    setting("BUILD_DISK_MB", "what one build may write", "`8192`"),
+    setting("BUILD_OUTPUT_MB", "what one build may print", "`16`"),
     setting("TITAN_PG_BIN", "folder with `postgres` and `initdb` for the own Postgres", "found on the machine"),
     setting("RUST_LOG", "log filter", "`info`"),
 ];
@@ -94,6 +105,25 @@ pub struct RenderConfig {
     pub grants: Option<Grants>,
 }
 
+/// What holds for every build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildConfig {
+    /// `false` only when the operator turned isolation off.
+    pub isolated: bool,
+    /// Absolute paths of folders that builds see besides the system's.
+    pub tools: Vec<PathBuf>,
+    /// Memory; `None`: as the machine has it.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    pub processes: u32,
+    /// Hundredths of a processor; `None`: all.
+    pub cpu_percent: Option<u32>,
+    /// What may be written.
+    pub disk_bytes: u64,
+    /// What may be printed.
+    pub output_bytes: u64,
+}
+
 /// Everything that `titan serve` needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -111,6 +141,10 @@ pub struct Config {
     pub output_dir: PathBuf,
     /// Private networks that may be reached.
     pub allow_private: Vec<IpNet>,
+    /// What holds for builds.
+    pub build: BuildConfig,
+    /// The file with the private key, when it is in one: builds must not see it.
+    pub key_file: Option<PathBuf>,
     /// Folder of Postgres programs.
     pub pg_bin: Option<PathBuf>,
 }
@@ -176,7 +210,9 @@ impl Config {
         let github = reader.github();
         let render = reader.render();
         let allow_private = reader.networks("ALLOW_PRIVATE_TARGETS");
+        let build = reader.build();
         let database = DatabaseConfig::read(vars);
+        let key_file = reader.get("GITHUB_APP_PRIVATE_KEY").filter(|key| !key.starts_with(PEM)).map(PathBuf::from);
         if let Some(github) = github.filter(|_| reader.errors.is_empty()) {
             return Ok(Self {
                 database_url: database.url,
@@ -186,6 +222,8 @@ impl Config {
                 render,
                 output_dir: database.output_dir,
                 allow_private,
+                build,
+                key_file,
                 pg_bin: database.pg_bin,
             });
         }
@@ -262,7 +300,7 @@ impl Reader<'_> {
     }
 
     fn pem(&mut self, value: &str) -> Option<SecretString> {
-        if value.starts_with("-----BEGIN") {
+        if value.starts_with(PEM) {
             // Some platforms keep line breaks in a variable only as the two characters \n.
             return Some(SecretString::from(value.replace("\\n", "\n")));
         }
@@ -302,6 +340,63 @@ impl Reader<'_> {
             }
         });
         RenderConfig { api_url, api_key, hooks, grants }
+    }
+
+    fn build(&mut self) -> BuildConfig {
+        let isolated = match self.get("BUILD_ISOLATION").as_deref() {
+            None | Some("required") => true,
+            Some("off") => false,
+            Some(_) => {
+                self.errors.push("BUILD_ISOLATION is neither required nor off".to_owned());
+                true
+            }
+        };
+        let cpus = self.get("BUILD_CPUS").and_then(|text| match text.parse::<f64>() {
+            // the range keeps the number small and above nothing
+            Ok(cpus) if (0.1..=1024.0).contains(&cpus) => Some((cpus * 100.0).round() as u32),
+            _ => {
+                self.errors.push("BUILD_CPUS is not a number of processors from 0.1 to 1024".to_owned());
+                None
+            }
+        });
+        BuildConfig {
+            isolated,
+            tools: self.folders("BUILD_TOOLS"),
+            memory_bytes: self.number("BUILD_MEMORY_MB", 128..=1_048_576).map(|mb| mb * MB),
+            processes: self.number("BUILD_PROCESSES", 16..=1_000_000).and_then(|n| n.try_into().ok()).unwrap_or(1024),
+            cpu_percent: cpus,
+            disk_bytes: self.number("BUILD_DISK_MB", 16..=16_777_216).unwrap_or(8192) * MB,
+            output_bytes: self.number("BUILD_OUTPUT_MB", 1..=1024).unwrap_or(16) * MB,
+        }
+    }
+
+    fn number(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
+        let text = self.get(name)?;
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            self.errors.push(format!("{name} is not a whole number from {} to {}", range.start(), range.end()));
+        }
+        number
+    }
+
+    /// Absolute folders. The whole machine, or a part that isolation makes anew, is no folder of tools.
+    fn folders(&mut self, name: &str) -> Vec<PathBuf> {
+        const NOT: [&str; 10] =
+            ["/", "/proc", "/sys", "/dev", "/run", "/tmp", "/etc", "/home", "/root", "/var"];
+        let text = self.get(name).unwrap_or_default();
+        let mut folders = Vec::new();
+        for part in text.split(':').map(str::trim).filter(|part| !part.is_empty()) {
+            let folder: PathBuf = std::path::Path::new(part).components().collect();
+            let plain = folder.components().all(|c| !matches!(c, std::path::Component::ParentDir));
+            if folder.is_absolute() && plain && !NOT.iter().any(|not| folder == std::path::Path::new(not)) {
+                folders.push(folder);
+            } else {
+                self.errors.push(format!(
+                    "{name} has a part that is not the absolute path of a folder of tools, such as /opt/node"
+                ));
+            }
+        }
+        folders
     }
 
     fn networks(&mut self, name: &str) -> Vec<IpNet> {
@@ -346,6 +441,10 @@ mod tests {
             ("GITHUB_APP_PRIVATE_KEY", "/nowhere/secret-name.pem"),
             ("RENDER_DEPLOY_HOOK_WEB", "not an address s3cret"),
             ("ALLOW_PRIVATE_TARGETS", "10.0.0.0/8, home"),
+            ("BUILD_ISOLATION", "no"),
+            ("BUILD_TOOLS", "/opt/x:/"),
+            ("BUILD_MEMORY_MB", "1"),
+            ("BUILD_CPUS", "NaN"),
         ]))
         .expect_err("must not be accepted")
         .to_string();
@@ -357,6 +456,10 @@ mod tests {
             "GITHUB_WEBHOOK_SECRET",
             "RENDER_DEPLOY_HOOK_WEB",
             "ALLOW_PRIVATE_TARGETS",
+            "BUILD_ISOLATION",
+            "BUILD_TOOLS",
+            "BUILD_MEMORY_MB",
+            "BUILD_CPUS",
         ] {
             assert!(errors.contains(name), "{name} is missing in {errors}");
         }
@@ -372,6 +475,9 @@ mod tests {
             ("GITHUB_API_URL", "http://127.0.0.1:9/api/v3/"),
             ("RENDER_DEPLOY_HOOK_WEB", "https://api.render.com/deploy/srv-a?key=topsecret"),
             ("PUBLIC_URL", ""),
+            ("BUILD_TOOLS", "/opt/node:/srv/tools/"),
+            ("BUILD_CPUS", "1.5"),
+            ("BUILD_MEMORY_MB", "512"),
         ]))
         .expect("complete");
         assert_eq!(config.bind.to_string(), "127.0.0.1:8080");
@@ -379,6 +485,10 @@ mod tests {
         assert_eq!(config.github.api_url.path(), "/api/v3");
         assert!(!format!("{config:?}").contains("topsecret"));
         assert!(config.render.hooks.contains_key("WEB"));
+        let build = config.build;
+        assert!(build.isolated && build.processes == 1024 && build.cpu_percent == Some(150));
+        assert_eq!(build.memory_bytes, Some(512 << 20));
+        assert_eq!(build.tools, [PathBuf::from("/opt/node"), PathBuf::from("/srv/tools")]);
     }
 
     #[test]

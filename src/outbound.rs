@@ -113,6 +113,12 @@ impl Guard {
             .map_err(|error| NoClient(explain(&error)))
     }
 
+    /// Whether a build may be connected with this address, whatever it speaks: public, and not this machine's own. A
+    /// machine reaches itself at its public address too, past the firewall that stands before it.
+    pub fn permits_build(&self, address: IpAddr) -> bool {
+        self.is_allowed(address) || (is_public(address) && !is_own(address))
+    }
+
     /// Whether the operator allowed this address although it is private.
     fn is_allowed(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -203,6 +209,17 @@ fn is_public(address: IpAddr) -> bool {
             GLOBAL_V6.contains(&address) && !CLOSED_V6.iter().any(|network| network.contains(&address))
         }
     }
+}
+
+/// Whether the address is one of this machine's. The system would talk to its own address from that same address; asking
+/// it sends nothing.
+fn is_own(address: IpAddr) -> bool {
+    let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let asked = std::net::UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    });
+    asked.is_ok_and(|from| from.ip() == address)
 }
 
 /// Why a request failed, in a few words for people. Never contains the URL, which may be a secret.
@@ -300,6 +317,16 @@ mod tests {
         {
             assert!(check(&guard(&[]), url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn a_build_reaches_public_addresses_that_are_not_this_machine() {
+        let public = IpAddr::from([93, 184, 215, 14]);
+        assert!(guard(&[]).permits_build(public));
+        for closed in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:93.184.215.14", "fd00:ec2::254"] {
+            assert!(!guard(&[]).permits_build(closed.parse().expect("an address")), "{closed}");
+        }
+        assert!(is_own(IpAddr::from([127, 0, 0, 1])) && !is_own(public));
     }
 
     #[test]

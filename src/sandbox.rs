@@ -1,51 +1,85 @@
-//! Runs the build of a checkout: foreign commands in processes of their own, without Titan's environment, with a limit
-//! on time and output, and with nothing left running at the end.
+//! Runs the build of a checkout: foreign commands, isolated, with limits on everything they use, and with nothing left
+//! running at the end.
 //!
 //! Each command runs under a small supervisor, which is this same program started again (`titan sandbox-exec`, see
-//! [`supervisor_main`]), because only a process apart can adopt and end everything that a command leaves behind.
+//! [`supervisor_main`]), because only a process apart with a single thread can make namespaces and end all that is in
+//! them. `supervisor` reads its orders; `isolated` makes the namespaces; `init` is the first process in them and gives all
+//! rights away; `root` is the file system there, `seccomp` the system calls, `cgroup` the kernel's limits, `proxy` the only
+//! way out, `disk` what it writes; `watch` is what Titan sees of it.
 //!
-//! What this is not yet: an isolation. A build still runs as Titan's user, sees the machine's files and has the network.
-//! Namespaces, a user of its own, resource limits and a closed network belong into the supervisor, between its start and
-//! the start of the command (`supervisor::confine`); nothing else has to change for them.
+//! It never runs a command without isolation unless the operator asked for that ([`Isolation::Off`]).
 
+mod cgroup;
 mod commands;
+mod disk;
+mod init;
+mod isolated;
+mod orders;
 mod output;
+mod processes;
+mod proxy;
+mod root;
+mod seccomp;
 mod supervisor;
+mod watch;
 
 use std::io;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncReadExt;
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::Instant;
+
+use crate::domain::policy::BuildNetwork;
 
 pub use self::commands::find_commands;
-use self::output::Decoder;
-use self::supervisor::Report;
+pub use self::disk::remove;
+pub use self::orders::MemoryLimit;
 pub use self::supervisor::supervisor_main;
+
+use self::orders::{Orders, Report};
+use self::proxy::Proxy;
+use self::watch::{Budget, Ended};
 
 /// The hidden subcommand that makes this program a supervisor.
 pub const SUPERVISOR_COMMAND: &str = "sandbox-exec";
 
-/// The system's programs; Titan's own `PATH` may lead anywhere.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Marks every process of one command, unless it hides; only for finding what a lost supervisor left.
-const MARKER: &str = "TITAN_SANDBOX";
-/// How long the supervisor may take to end everything.
-const GRACE: Duration = Duration::from_secs(10);
-/// How long what a gone supervisor left may keep the output open.
-const DRAIN: Duration = Duration::from_secs(1);
-/// How much of the supervisor's report is read; it is one short line.
-const REPORT_LIMIT: u64 = 16 * 1024;
+/// How long the look from inside may take.
+const CHECK_LIMIT: Duration = Duration::from_secs(20);
+
+/// Whether builds are isolated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Always. Where it cannot be had, nothing is built.
+    Required,
+    /// Never: the operator trusts everybody who may propose with this machine. `network` is not enforced then.
+    Off,
+}
+
+/// What the operator set for every build.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Whether builds are isolated.
+    pub isolation: Isolation,
+    /// Folders that builds see read-only, besides the system's; the `bin` in each is on their `PATH`.
+    pub tools: Vec<PathBuf>,
+    /// The memory of all processes together.
+    pub memory_bytes: u64,
+    /// Processes and threads together.
+    pub processes: u32,
+    /// Hundredths of a core; all cores when absent.
+    pub cpu_percent: Option<u32>,
+    /// What a build may write below its workspace and its home.
+    pub disk_bytes: u64,
+    /// The limit for the output of all commands together.
+    pub output_bytes: u64,
+}
 
 /// What to run and within which limits.
 #[derive(Debug, Clone)]
 pub struct BuildRequest {
-    /// The checkout; commands run in it.
+    /// The checkout; commands run in it. An absolute path without symbolic links. The build owns it from now on.
     pub workspace: PathBuf,
     /// `HOME` of the commands, outside of the workspace; made when missing. Caches go there too.
     pub home: PathBuf,
@@ -53,8 +87,10 @@ pub struct BuildRequest {
     pub commands: Vec<Vec<String>>,
     /// The limit for all commands together.
     pub timeout: Duration,
-    /// The limit for the output of all commands together.
-    pub output_limit_bytes: u64,
+    /// What the commands may reach.
+    pub network: BuildNetwork,
+    /// The operator's rules.
+    pub rules: Rules,
     /// This program's own file, for the supervisor.
     pub supervisor: PathBuf,
 }
@@ -92,6 +128,20 @@ pub enum BuildOutcome {
         /// The limit.
         after: Duration,
     },
+    /// All processes together took more memory than allowed, and the kernel or Titan ended them.
+    MemoryLimit {
+        /// The command that ran then.
+        command: String,
+        /// The limit in bytes.
+        limit_bytes: u64,
+    },
+    /// It wrote more than allowed, or the disk was nearly full.
+    DiskLimit {
+        /// The command that ran then.
+        command: String,
+        /// The limit in bytes; `None`: the disk was nearly full.
+        limit_bytes: Option<u64>,
+    },
     /// There was too much output.
     OutputLimit {
         /// The command that ran then.
@@ -110,6 +160,9 @@ pub enum SandboxError {
     /// The supervisor cannot be started.
     #[error("cannot start the build's supervisor: {0}")]
     Start(io::Error),
+    /// The isolation cannot be had here; nothing was run. It will not work by trying again.
+    #[error("builds are refused on this machine, because they cannot be isolated: {0}")]
+    NotIsolated(String),
     /// The supervisor vanished, e.g. killed by the system for want of memory. What it left was ended.
     #[error("the build's supervisor ended without a report ({0}); the machine may be out of memory")]
     Lost(String),
@@ -125,197 +178,106 @@ pub enum SandboxError {
 pub async fn run(request: BuildRequest, output: mpsc::Sender<OutputChunk>) -> Result<BuildOutcome, SandboxError> {
     tokio::fs::create_dir_all(request.home.join("tmp")).await.map_err(SandboxError::Home)?;
     let started = Instant::now();
-    let mut budget = Budget { deadline: started + request.timeout, bytes: request.output_limit_bytes, output };
+    let (notes, noted) = mpsc::channel(64);
+    let mut budget = Budget::new(started + request.timeout, request.rules.output_bytes, output, noted);
+    let proxy = match (request.rules.isolation, &request.network) {
+        (Isolation::Off, network) => {
+            warn(&mut budget, network).await;
+            None
+        }
+        (Isolation::Required, BuildNetwork::None) => None,
+        (Isolation::Required, network) => Some(Proxy::new(network.clone(), notes)),
+    };
     for (number, words) in request.commands.iter().enumerate() {
         let command = commands::shown(words);
         budget.send(number, format!("$ {command}\n")).await;
-        let ended = run_one(&request, number, words, &mut budget).await?;
-        match ended {
-            Ended::TimeUp => return Ok(BuildOutcome::TimedOut { command, after: request.timeout }),
-            Ended::TooMuchOutput => {
-                return Ok(BuildOutcome::OutputLimit { command, limit_bytes: request.output_limit_bytes });
-            }
-            Ended::Itself(Report { exit: Some(0), .. }) => {}
-            Ended::Itself(Report { exit, signal, error }) => {
-                if let Some(error) = error {
-                    budget.send(number, format!("titan: {error}\n")).await;
-                }
-                return Ok(BuildOutcome::CommandFailed { command, exit, signal });
-            }
+        let ended = watch::run_one(&request, proxy.clone(), number, words, &mut budget).await?;
+        if let Some(outcome) = judge(&request, command, number, ended, &mut budget).await? {
+            return Ok(outcome);
         }
     }
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(BuildOutcome::Succeeded { ms })
 }
 
-/// What is left of the limits, and where output goes.
-struct Budget {
-    deadline: Instant,
-    bytes: u64,
-    output: mpsc::Sender<OutputChunk>,
+/// Says at the top of the log what nobody should overlook.
+async fn warn(budget: &mut Budget, network: &BuildNetwork) {
+    let network = match network {
+        BuildNetwork::Full => "".to_owned(),
+        other => format!(" The policy's build.network ({other}) is not enforced."),
+    };
+    let text = format!(
+        "titan: WARNING: this build is NOT isolated, because the operator set BUILD_ISOLATION=off. It runs as Titan's \
+         own user and sees that user's files and network.{network}\n"
+    );
+    budget.send(0, text).await;
 }
 
-impl Budget {
-    /// Waits for a slow receiver, but not longer than the build may run.
-    async fn send(&self, command: usize, text: String) {
-        if !text.is_empty() {
-            let _ = timeout_at(self.deadline + GRACE, self.output.send(OutputChunk { command, text })).await;
-        }
-    }
-
-    /// The part of these bytes that may still be shown, and whether that is not all of them.
-    fn spend<'a>(&mut self, bytes: &'a [u8]) -> (&'a [u8], bool) {
-        let room = usize::try_from(self.bytes).unwrap_or(usize::MAX);
-        let shown = &bytes[..bytes.len().min(room)];
-        self.bytes -= shown.len() as u64;
-        (shown, shown.len() < bytes.len())
-    }
-}
-
-/// How one command ended.
-enum Ended {
-    Itself(Report),
-    TimeUp,
-    TooMuchOutput,
-}
-
-async fn run_one(
+/// What a command's end means for the build; `None`: the next command.
+async fn judge(
     request: &BuildRequest,
+    command: String,
     number: usize,
-    words: &[String],
+    ended: Ended,
     budget: &mut Budget,
-) -> Result<Ended, SandboxError> {
-    let marker = uuid::Uuid::new_v4().to_string();
-    let supervisor = start(request, words, &marker).map_err(SandboxError::Start)?;
-    let mut watch = Watch::new(supervisor);
-    let cut = watch.follow(number, budget).await;
-    match (watch.report().await, cut) {
-        (Ok(_), Some(cut)) => Ok(cut),
-        (Ok(report), None) => Ok(Ended::Itself(report)),
-        (Err(why), cut) => {
-            let sweep = tokio::task::spawn_blocking(move || supervisor::end_marked(MARKER, &marker));
-            if sweep.await.is_err() {
-                tracing::error!(command = number, "what a lost supervisor left could not be ended");
+) -> Result<Option<BuildOutcome>, SandboxError> {
+    let rules = &request.rules;
+    Ok(Some(match ended {
+        Ended::TimeUp => BuildOutcome::TimedOut { command, after: request.timeout },
+        Ended::TooMuchOutput => BuildOutcome::OutputLimit { command, limit_bytes: rules.output_bytes },
+        Ended::Full(full) => {
+            let limit_bytes = (full == disk::Full::Build).then_some(rules.disk_bytes);
+            BuildOutcome::DiskLimit { command, limit_bytes }
+        }
+        Ended::Itself(Report { not_isolated: Some(why), .. }) => return Err(SandboxError::NotIsolated(why)),
+        Ended::Itself(Report { exit: Some(0), .. }) => return Ok(None),
+        Ended::Itself(Report { out_of_memory: true, .. }) => {
+            BuildOutcome::MemoryLimit { command, limit_bytes: rules.memory_bytes }
+        }
+        Ended::Itself(Report { exit, signal, error, .. }) => {
+            if let Some(error) = error {
+                budget.send(number, format!("titan: {error}\n")).await;
             }
-            cut.ok_or(SandboxError::Lost(why))
+            BuildOutcome::CommandFailed { command, exit, signal }
         }
-    }
+    }))
 }
 
-/// A running supervisor as Titan sees it.
-struct Watch {
-    process: Child,
-    /// The supervisor ends everything as soon as this closes, also when Titan is killed.
-    lifeline: Option<ChildStdin>,
-    status: Option<String>,
-    /// When waiting for the output's end makes no sense any more; set by a stop and by the supervisor's end.
-    give_up: Option<Instant>,
-}
-
-impl Watch {
-    fn new(mut process: Child) -> Self {
-        let lifeline = process.stdin.take();
-        Self { process, lifeline, status: None, give_up: None }
+/// Tries the isolation and looks at it from inside. `scratch` is a folder of Titan's; `hidden` are paths that a build
+/// must not see. Tells how memory is limited.
+///
+/// # Errors
+/// What is missing and what to do, as a sentence.
+pub async fn check(
+    supervisor: &Path,
+    rules: &Rules,
+    scratch: &Path,
+    hidden: Vec<PathBuf>,
+) -> Result<MemoryLimit, String> {
+    let folder = scratch.join(format!("check-{}", uuid::Uuid::new_v4().simple()));
+    let request = BuildRequest {
+        workspace: folder.join("workspace"),
+        home: folder.join("home"),
+        commands: Vec::new(),
+        timeout: CHECK_LIMIT,
+        network: BuildNetwork::None,
+        rules: rules.clone(),
+        supervisor: supervisor.to_owned(),
+    };
+    for path in [&request.workspace, &request.home] {
+        tokio::fs::create_dir_all(path).await.map_err(|error| format!("cannot make {}: {error}", path.display()))?;
     }
-
-    /// Passes the output on until it ends; stops the command at a limit and tells which.
-    async fn follow(&mut self, number: usize, budget: &mut Budget) -> Option<Ended> {
-        let mut stream = self.process.stdout.take()?;
-        let mut decoder = Decoder::default();
-        let mut buffer = vec![0; 16 * 1024];
-        let mut cut = None;
-        loop {
-            let event = self.next(&mut stream, &mut buffer, budget.deadline).await;
-            match event {
-                Event::Output(0) => break,
-                // what comes after the stop was too late or too much
-                Event::Output(_) if cut.is_some() => {}
-                Event::Output(length) => {
-                    let (shown, too_much) = budget.spend(&buffer[..length]);
-                    budget.send(number, decoder.push(shown)).await;
-                    if too_much {
-                        cut = Some(Ended::TooMuchOutput);
-                        self.stop();
-                    }
-                }
-                Event::Ended(status) => {
-                    self.status = Some(status);
-                    self.give_up = Some(Instant::now() + DRAIN);
-                }
-                Event::Time if self.give_up.is_none() => {
-                    cut = Some(Ended::TimeUp);
-                    self.stop();
-                }
-                Event::Time => break,
-            }
-        }
-        budget.send(number, decoder.finish()).await;
-        cut
+    let (sender, _) = mpsc::channel(1);
+    let mut budget = Budget::new(Instant::now() + CHECK_LIMIT, rules.output_bytes, sender, mpsc::channel(1).1);
+    let orders = Orders { check: true, hidden, ..watch::orders(&request, false) };
+    let ended = watch::run_with(&request, Some(orders), None, 0, &["titan-check".to_owned()], &mut budget).await;
+    if let Err(error) = remove(&folder) {
+        tracing::warn!(%error, "could not remove the folder of the isolation's check");
     }
-
-    /// What happens first: output, the supervisor's end, or the end of the time that there is for waiting.
-    async fn next(&mut self, stream: &mut ChildStdout, buffer: &mut [u8], deadline: Instant) -> Event {
-        tokio::select! {
-            read = stream.read(buffer) => Event::Output(read.unwrap_or(0)),
-            status = self.process.wait(), if self.status.is_none() => Event::Ended(match status {
-                Ok(status) => status.to_string(),
-                Err(error) => error.to_string(),
-            }),
-            () = sleep_until(self.give_up.unwrap_or(deadline)) => Event::Time,
-        }
+    match ended.map_err(|error| error.to_string())? {
+        Ended::Itself(Report { exit: Some(0), memory_by: Some(memory_by), .. }) => Ok(memory_by),
+        Ended::Itself(Report { not_isolated: Some(why), .. }) => Err(why),
+        Ended::Itself(report) => Err(format!("the check of the isolation ended unexpectedly: {report:?}")),
+        _ => Err(format!("the check of the isolation did not end within {} s", CHECK_LIMIT.as_secs())),
     }
-
-    fn stop(&mut self) {
-        self.lifeline = None;
-        self.give_up = Some(Instant::now() + GRACE);
-    }
-
-    /// The last line on the supervisor's standard error, when it ended in order; else what is known of its end. A
-    /// supervisor that does not end is killed.
-    async fn report(&mut self) -> Result<Report, String> {
-        let limit = Instant::now() + DRAIN;
-        let mut text = String::new();
-        if let Some(stream) = self.process.stderr.take() {
-            let _ = timeout_at(limit, stream.take(REPORT_LIMIT).read_to_string(&mut text)).await;
-        }
-        let _ = timeout_at(limit, self.process.wait()).await;
-        // no effect on one that has ended
-        let _ = self.process.start_kill();
-        let status = self.status.take().unwrap_or_else(|| "it did not end".to_owned());
-        text.lines().last().and_then(|line| serde_json::from_str(line).ok()).ok_or(status)
-    }
-}
-
-/// See [`Watch::next`].
-enum Event {
-    /// So many bytes; 0 is the end.
-    Output(usize),
-    /// The supervisor has ended.
-    Ended(String),
-    /// The time is up.
-    Time,
-}
-
-/// Starts the supervisor with the command's environment, which is none of Titan's.
-fn start(request: &BuildRequest, words: &[String], marker: &str) -> io::Result<Child> {
-    let home = &request.home;
-    let mut command = Command::new(&request.supervisor);
-    command.arg(SUPERVISOR_COMMAND).arg("--").args(words).current_dir(&request.workspace).env_clear();
-    command
-        .env("PATH", PATH)
-        .env("HOME", home)
-        .env("TMPDIR", home.join("tmp"))
-        .env("LANG", "C.UTF-8")
-        .env("TERM", "dumb")
-        .env("CI", "true")
-        .env("npm_config_cache", home.join(".npm"))
-        .env("npm_config_audit", "false")
-        .env("npm_config_fund", "false")
-        .env("npm_config_progress", "false")
-        .env("npm_config_update_notifier", "false")
-        .env(MARKER, marker);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // a group of its own: Ctrl-C in the terminal is for Titan, which then decides what becomes of its builds
-    command.process_group(0);
-    command.spawn()
 }

@@ -14,6 +14,9 @@ use url::Url;
 use super::command::CommandName;
 use super::ids::{Environment, ProjectName, ServiceId};
 
+pub use self::network::BuildNetwork;
+
+pub mod network;
 mod people;
 mod read;
 #[cfg(test)]
@@ -62,6 +65,8 @@ pub struct Build {
     pub run: Option<Vec<String>>,
     /// The limit for all commands together. Default 15 minutes, 1 second to 2 hours.
     pub timeout: Duration,
+    /// What the commands may reach. Default [`BuildNetwork::Full`].
+    pub network: BuildNetwork,
 }
 
 /// One deployable thing.

@@ -85,7 +85,8 @@ async fn start(folder: &Path, port: u16, supervisor: PathBuf) -> anyhow::Result<
     let mut settings: BTreeMap<String, String> = playground.titan_settings();
     settings.insert("PORT".to_owned(), titan_port.to_string());
     settings.insert("OUTPUT_DIR".to_owned(), folder.join("titan").to_string_lossy().into_owned());
-    let config = Config::read(&settings)?;
+    let mut config = Config::read(&settings)?;
+    isolate_if_possible(&mut config, &supervisor, folder).await;
     let pg_bin = DatabaseConfig::read(&environment()).pg_bin;
     let database = Database::own(folder.join("postgres"), pg_bin, Durability::Fast).await?;
     let titan = App::start(&config, database, crate::app::Options { pace: Pace::QUICK, supervisor }).await?;
@@ -93,6 +94,17 @@ async fn start(folder: &Path, port: u16, supervisor: PathBuf) -> anyhow::Result<
     playground.set_titan_url(&titan_url);
     playground.set_webhook_target(&titan_url.join("webhooks/github")?).await?;
     Ok(Running { playground, titan, titan_url })
+}
+
+/// The playground runs only its own sample, so it may build without isolation where this machine cannot give it; that is
+/// said where nobody overlooks it.
+async fn isolate_if_possible(config: &mut Config, supervisor: &Path, folder: &Path) {
+    let rules = crate::app::build_rules(&config.build);
+    if let Err(why) = crate::sandbox::check(supervisor, &rules, folder, Vec::new()).await {
+        config.build.isolated = false;
+        println!("WARNING: this machine cannot isolate builds, so the sample's builds run as you, with your files.");
+        println!("         `titan serve` would refuse to build here: {why}\n");
+    }
 }
 
 /// The first free port after `after`, or any.

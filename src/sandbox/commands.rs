@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn the_lock_file_tells_and_doubt_is_refused() {
         let place = tempfile::tempdir().expect("a folder");
-        let build = Build { run: None, timeout: Duration::from_secs(1) };
+        let build = Build { run: None, timeout: Duration::from_secs(1), network: Default::default() };
         let find = || find_commands(place.path(), &build);
         let touch = |name: &str| std::fs::write(place.path().join(name), "{}").expect("a file");
         assert!(find().expect_err("nothing there").contains(".github/titan.yml"));
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(npm, ["npm ci", "npm run build"]);
         touch("Cargo.lock");
         assert!(find().expect_err("two").contains("package-lock.json, Cargo.lock"));
-        let policy = Build { run: Some(vec!["make all".to_owned()]), timeout: Duration::from_secs(1) };
+        let policy = Build { run: Some(vec!["make all".to_owned()]), timeout: Duration::from_secs(1), network: Default::default() };
         assert_eq!(find_commands(place.path(), &policy), Ok(vec![vec!["make".to_owned(), "all".to_owned()]]));
     }
 }

@@ -1,9 +1,11 @@
-//! The supervisor of one command: starts it, waits for it, and ends everything that it left.
+//! The supervisor of one command: has it isolated, waits for it, and ends everything that it left.
 //!
-//! Runs as a process of its own, single-threaded until the command has started. Its standard input is a lifeline: when
-//! it closes, because Titan wants an end or is gone, everything is ended. (A death signal would follow the *thread* that
-//! started the supervisor, and threads of a runtime come and go.) Its standard output is the command's; on its standard
-//! error it reports, in one line of JSON, how the command ended. It uses nothing of Titan but this file.
+//! Runs as a process of its own, single-threaded until the command has started. Its standard input is a lifeline: after
+//! the orders, when it closes, because Titan wants an end or is gone, everything is ended. (A death signal would follow
+//! the *thread* that started the supervisor, and threads of a runtime come and go.) Its standard output is the command's;
+//! on its standard error it reports, in one line of JSON, how the command ended. It uses nothing of Titan but this file
+//! and those that isolate. Without isolation, which only the operator can ask for, it finds what a command left by
+//! looking for its descendants.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,25 +17,20 @@ use std::time::{Duration, Instant};
 
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
-use serde::{Deserialize, Serialize};
+
+use super::isolated;
+use super::orders::{Orders, Report};
+use super::processes::{descendants, processes};
 
 /// How long ending everything may take; killed processes are gone within milliseconds unless the kernel holds them.
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// The exit code for a program that does not exist or cannot be started, as shells have it.
 const CANNOT_RUN: i32 = 127;
+/// Orders are far shorter.
+const ORDERS_LIMIT: usize = 1024 * 1024;
 
-/// How a command ended.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Report {
-    /// Its exit code.
-    pub(super) exit: Option<i32>,
-    /// The signal that ended it.
-    pub(super) signal: Option<i32>,
-    /// Why it could not be started, for people.
-    pub(super) error: Option<String>,
-}
-
-/// The whole life of a supervisor. `arguments` are those after the subcommand: optionally `--`, then the command.
+/// The whole life of a supervisor. `arguments` are those after the subcommand: optionally `--`, then the command. The
+/// first line of its standard input says how to isolate it, see [`Orders`]; `null` means not at all.
 /// To be called before any thread is started.
 pub fn supervisor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut words = arguments.into_iter().peekable();
@@ -42,30 +39,58 @@ pub fn supervisor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCod
         let _ = writeln!(io::stderr(), "this is for Titan's own use: titan sandbox-exec -- PROGRAM [ARGUMENT...]");
         return ExitCode::from(2);
     };
-    let report = match confine().and_then(|()| start(&program, words)) {
-        Ok(child) => {
-            std::thread::spawn(obey_lifeline);
-            let report = wait_for(Pid::from_child(&child));
-            end_descendants();
-            report
-        }
-        Err(error) => {
-            let error = Some(format!("cannot run {}: {error}", program.display()));
-            Report { exit: Some(CANNOT_RUN), error, ..Report::default() }
-        }
+    let words: Vec<OsString> = words.collect();
+    let orders = keep_files_private().and_then(|()| read_orders());
+    let report = match orders {
+        Ok(Some(orders)) => isolated::run(&orders, &program, &words),
+        Ok(None) => run_without_isolation(&program, words),
+        Err(error) => Report { not_isolated: Some(format!("the orders were not understood: {error}")), ..Report::default() },
     };
     // nobody is there to hear it when Titan is gone
     let _ = serde_json::to_writer(io::stderr(), &report);
     ExitCode::SUCCESS
 }
 
-/// What holds for the command and all it starts. The place for namespaces, another user and resource limits.
+/// One line and not a byte more, because what follows is the lifeline.
+fn read_orders() -> io::Result<Option<Orders>> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while line.len() < ORDERS_LIMIT {
+        match rustix::io::read(io::stdin().as_fd(), &mut byte) {
+            Ok(1) if byte[0] != b'\n' => line.push(byte[0]),
+            Ok(_) => break,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(serde_json::from_slice(&line)?)
+}
+
+/// What happens when the operator turned isolation off: the command runs as Titan's user, and what it leaves is ended.
+fn run_without_isolation(program: &OsString, words: Vec<OsString>) -> Report {
+    match confine().and_then(|()| start(program, words.into_iter())) {
+        Ok(child) => {
+            std::thread::spawn(obey_lifeline);
+            let report = wait_for(Pid::from_child(&child));
+            end_descendants();
+            report
+        }
+        Err(error) => cannot_run(program, &error),
+    }
+}
+
+/// The report for a program that cannot be started.
+pub(super) fn cannot_run(program: &OsString, error: &io::Error) -> Report {
+    let error = Some(format!("cannot run {}: {error}", program.display()));
+    Report { exit: Some(CANNOT_RUN), error, ..Report::default() }
+}
+
+/// What holds for a command that is not isolated.
 fn confine() -> io::Result<()> {
     // orphans become children of this process instead of the system's, so that they can be found
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     // no setuid program: a process of another user could not be ended
-    rustix::thread::set_no_new_privs(true)?;
-    keep_files_private()
+    Ok(rustix::thread::set_no_new_privs(true)?)
 }
 
 /// The command gets its three standard streams and nothing else, also when whoever started Titan left files open.
@@ -97,16 +122,21 @@ fn start(program: &OsString, arguments: impl Iterator<Item = OsString>) -> io::R
     command.spawn()
 }
 
-/// Blocks until the lifeline closes, then ends everything, again and again until this process itself has ended.
-fn obey_lifeline() {
+/// Blocks until the lifeline closes.
+pub(super) fn wait_for_lifeline() {
     let mut buffer = [0; 64];
     loop {
         match io::stdin().read(&mut buffer) {
-            Ok(0) => break,
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => break,
+            Ok(0) => return,
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return,
             _ => {}
         }
     }
+}
+
+/// Waits for the lifeline's end, then ends everything, again and again until this process itself has ended.
+fn obey_lifeline() {
+    wait_for_lifeline();
     loop {
         kill_descendants();
         std::thread::sleep(Duration::from_millis(5));
@@ -114,7 +144,7 @@ fn obey_lifeline() {
 }
 
 /// Waits for the command; orphans that end meanwhile are reaped on the way.
-fn wait_for(command: Pid) -> Report {
+pub(super) fn wait_for(command: Pid) -> Report {
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((ended, status))) if ended == command => return told(status),
@@ -128,7 +158,7 @@ fn wait_for(command: Pid) -> Report {
 }
 
 fn told(status: WaitStatus) -> Report {
-    Report { exit: status.exit_status(), signal: status.terminating_signal(), error: None }
+    Report { exit: status.exit_status(), signal: status.terminating_signal(), ..Report::default() }
 }
 
 /// Kills and reaps until nothing is left. Killing is repeated because a process can start another one in between.
@@ -161,51 +191,6 @@ fn kill_descendants() -> bool {
     !found.is_empty()
 }
 
-/// One process, as `/proc/<id>/stat` tells (proc(5)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Process {
-    id: i32,
-    parent: i32,
-    group: i32,
-}
-
-/// Every process that can be seen now.
-fn processes() -> Vec<Process> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .flatten()
-        .filter_map(|entry| {
-            let id = entry.file_name().to_str()?.parse().ok()?;
-            parse_stat(id, &fs::read(entry.path().join("stat")).ok()?)
-        })
-        .collect()
-}
-
-/// Parent and group; they stand after the name, which is in parentheses and may contain anything.
-fn parse_stat(id: i32, stat: &[u8]) -> Option<Process> {
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = std::str::from_utf8(&stat[end + 1..]).ok()?.split_ascii_whitespace().skip(1);
-    let parent = fields.next()?.parse().ok()?;
-    let group = fields.next()?.parse().ok()?;
-    Some(Process { id, parent, group })
-}
-
-/// Everything below `root`, without it.
-fn descendants(root: i32, all: &[Process]) -> Vec<Process> {
-    let mut found: Vec<Process> = Vec::new();
-    let mut parents = vec![root];
-    while let Some(parent) = parents.pop() {
-        let children = all.iter().filter(|process| process.parent == parent && process.id != root);
-        for child in children.copied().collect::<Vec<_>>() {
-            if !found.contains(&child) {
-                found.push(child);
-                parents.push(child.id);
-            }
-        }
-    }
-    found
-}
-
 /// Kills every process that began with `name=value` in its environment: what a lost supervisor left. A process that
 /// cleared its environment is not found.
 pub(super) fn end_marked(name: &str, value: &str) {
@@ -224,27 +209,5 @@ pub(super) fn end_marked(name: &str, value: &str) {
             let _ = rustix::process::kill_process(id, Signal::KILL);
         }
         std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_with_parentheses_and_numbers_misleads_nobody() {
-        let stat = b"42 (x) S 7 8 (y) R 1 2 3) S 40 41 41 0 -1";
-        assert_eq!(parse_stat(42, stat), Some(Process { id: 42, parent: 40, group: 41 }));
-        assert_eq!(parse_stat(42, b"42 (x"), None);
-    }
-
-    #[test]
-    fn descendants_are_found_to_any_depth_and_nobody_else() {
-        let process = |id, parent| Process { id, parent, group: id };
-        let all = [process(1, 0), process(10, 1), process(11, 10), process(12, 11), process(13, 10), process(20, 1)];
-        let mut ids: Vec<i32> = descendants(10, &all).iter().map(|process| process.id).collect();
-        ids.sort_unstable();
-        assert_eq!(ids, [11, 12, 13]);
-        assert!(descendants(20, &all).is_empty());
     }
 }

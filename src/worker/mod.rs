@@ -49,6 +49,8 @@ pub struct Services {
     pub output_dir: PathBuf,
     /// The program that supervises builds: Titan itself.
     pub supervisor: PathBuf,
+    /// What the operator set for builds.
+    pub build_rules: crate::sandbox::Rules,
     /// How often things are looked at.
     pub pace: pace::Pace,
     /// So many builds at a time.

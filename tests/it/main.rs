@@ -20,6 +20,8 @@ mod render;
 mod render_sim;
 mod report;
 mod sandbox;
+mod sandbox_attacks;
+mod sandbox_network;
 mod store;
 mod story_audit;
 mod story_buttons;

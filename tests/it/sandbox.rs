@@ -1,80 +1,13 @@
-//! Builds that behave and builds that do not, under the real supervisor.
+//! Builds that behave and builds that do not, under the real supervisor and, where the machine can, isolated.
 
-use std::path::PathBuf;
+use std::io::Write as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use titan::sandbox::{BuildOutcome, BuildRequest, OutputChunk, SUPERVISOR_COMMAND, SandboxError, run};
+use titan::sandbox::{BuildOutcome, Isolation, SUPERVISOR_COMMAND, SandboxError, run};
 use tokio::sync::mpsc;
 
-/// A workspace with a home beside it. Everything that runs here carries a word of its own in its command line.
-struct Place {
-    folder: tempfile::TempDir,
-    word: String,
-}
-
-impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::create_dir(folder.path().join("workspace")).expect("a folder");
-        Self { folder, word: format!("sandboxed-{}", uuid::Uuid::new_v4()) }
-    }
-
-    fn workspace(&self) -> PathBuf {
-        self.folder.path().join("workspace")
-    }
-
-    fn request(&self, commands: &[&[&str]]) -> BuildRequest {
-        let owned = |words: &&[&str]| words.iter().map(|&word| word.to_owned()).collect();
-        BuildRequest {
-            workspace: self.workspace(),
-            home: self.folder.path().join("home"),
-            commands: commands.iter().map(owned).collect(),
-            timeout: Duration::from_secs(30),
-            output_limit_bytes: 1 << 20,
-            supervisor: PathBuf::from(env!("CARGO_BIN_EXE_titan")),
-        }
-    }
-
-    /// One shell script; `WORD` in it becomes this place's word.
-    fn script(&self, script: &str) -> BuildRequest {
-        self.request(&[&["sh", "-c", &script.replace("WORD", &self.word)]])
-    }
-
-    /// How many processes with this place's word in their command line run.
-    fn running(&self) -> usize {
-        let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
-        processes
-            .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
-            .filter(|line| String::from_utf8_lossy(line).contains(&self.word))
-            .count()
-    }
-
-    /// A process's end is seen in `/proc` a moment after the kill.
-    async fn all_gone(&self) -> bool {
-        let limit = Instant::now() + Duration::from_secs(10);
-        while self.running() > 0 {
-            if Instant::now() > limit {
-                return false;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        true
-    }
-}
-
-/// The outcome and the whole log.
-async fn build(request: BuildRequest) -> (Result<BuildOutcome, SandboxError>, String) {
-    let (sender, mut receiver) = mpsc::channel::<OutputChunk>(4);
-    let log = async {
-        let mut log = String::new();
-        while let Some(chunk) = receiver.recv().await {
-            log.push_str(&chunk.text);
-        }
-        log
-    };
-    tokio::join!(run(request, sender), log)
-}
+use crate::support::place::{Place, build, can_isolate};
 
 #[tokio::test]
 async fn commands_run_in_order_in_the_workspace_until_one_fails() {
@@ -135,9 +68,15 @@ async fn nothing_of_titan_s_environment_is_there() {
     ];
     let names: Vec<&str> = log.lines().skip(1).filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
     assert!(names.len() > 8 && names.iter().all(|name| allowed.contains(name)), "{names:?}");
-    let home = place.folder.path().join("home");
-    assert!(log.contains(&format!("HOME={}\n", home.display())) && home.join("tmp").is_dir());
-    assert!(log.contains(&format!("at {}\n", place.workspace().display())), "{log}");
+    if can_isolate() {
+        assert!(log.contains("HOME=/home/build\n") && log.contains("at /build\n"), "{log}");
+        let own = place.folder.path().to_str().expect("text");
+        assert!(!log.contains(own), "no path of the host is in the log: {log}");
+    } else {
+        let home = place.folder.path().join("home");
+        assert!(log.contains(&format!("HOME={}\n", home.display())) && home.join("tmp").is_dir());
+        assert!(log.contains(&format!("at {}\n", place.workspace().display())), "{log}");
+    }
     assert!(log.contains("not a tty\n"), "{log}");
     // 0, 1, 2, and 3 for the listing itself
     assert!(log.ends_with("not a tty\n0\n1\n2\n3\n"), "no other file of Titan's is open: {log}");
@@ -145,7 +84,17 @@ async fn nothing_of_titan_s_environment_is_there() {
 
 #[tokio::test]
 async fn daemons_do_not_outlive_their_command() {
-    let place = Place::new();
+    end_daemons(Place::new().rules.isolation).await;
+}
+
+#[tokio::test]
+async fn daemons_do_not_outlive_their_command_without_isolation_either() {
+    end_daemons(Isolation::Off).await;
+}
+
+async fn end_daemons(isolation: Isolation) {
+    let mut place = Place::new();
+    place.rules.isolation = isolation;
     let script = "
         setsid sh -c 'while :; do sleep 1; done' WORD >/dev/null 2>&1 &
         (setsid sh -c 'setsid sh -c \"while :; do sleep 1; done\" WORD & exit' WORD) &
@@ -178,7 +127,7 @@ async fn a_build_that_takes_too_long_is_ended_with_all_it_started() {
 async fn the_time_limit_holds_while_output_never_stops() {
     let place = Place::new();
     let mut request = place.script("while :; do echo WORD; done");
-    (request.timeout, request.output_limit_bytes) = (Duration::from_millis(500), u64::MAX);
+    (request.timeout, request.rules.output_bytes) = (Duration::from_millis(500), u64::MAX);
     let started = Instant::now();
     let (outcome, _) = build(request).await;
     assert!(matches!(outcome, Ok(BuildOutcome::TimedOut { .. })), "{outcome:?}");
@@ -190,7 +139,7 @@ async fn the_time_limit_holds_while_output_never_stops() {
 async fn endless_output_is_cut_and_ends_the_build() {
     let place = Place::new();
     let mut request = place.script("setsid sh -c 'yes WORD' & yes WORD");
-    request.output_limit_bytes = 100_000;
+    request.rules.output_bytes = 100_000;
     let (outcome, log) = build(request).await;
     assert!(matches!(outcome, Ok(BuildOutcome::OutputLimit { limit_bytes: 100_000, .. })), "{outcome:?}");
     assert!((100_000..101_000).contains(&log.len()), "{}", log.len());
@@ -210,8 +159,9 @@ async fn a_crowd_that_keeps_growing_is_ended() {
 }
 
 #[tokio::test]
-async fn a_build_that_kills_its_supervisor_is_not_taken_for_a_good_one() {
-    let place = Place::new();
+async fn without_isolation_a_build_that_kills_its_supervisor_is_not_taken_for_a_good_one() {
+    let mut place = Place::new();
+    place.rules.isolation = Isolation::Off;
     let script = "setsid sh -c 'while :; do sleep 1; done' WORD & sleep 0.2; kill -9 $PPID; sleep 20";
     let started = Instant::now();
     let (outcome, _) = build(place.script(script)).await;
@@ -251,7 +201,7 @@ async fn a_build_given_up_is_ended() {
 }
 
 #[test]
-fn a_supervisor_whose_owner_dies_ends_everything() {
+fn without_isolation_a_supervisor_whose_owner_dies_ends_everything() {
     let place = Place::new();
     let script = format!("setsid sh -c 'while :; do sleep 1; done' {} & sleep 60", place.word);
     let mut supervisor = std::process::Command::new(env!("CARGO_BIN_EXE_titan"))
@@ -261,6 +211,7 @@ fn a_supervisor_whose_owner_dies_ends_everything() {
         .stderr(Stdio::null())
         .spawn()
         .expect("it starts");
+    supervisor.stdin.as_mut().expect("a lifeline").write_all(b"null\n").expect("its orders");
     let limit = Instant::now() + Duration::from_secs(10);
     while place.running() < 3 {
         assert!(Instant::now() < limit, "it runs");
@@ -286,8 +237,9 @@ async fn npm_builds_a_repository_from_its_lock_file() {
     for (name, text) in files {
         std::fs::write(place.workspace().join(name), text).expect("a file");
     }
-    let policy = titan::domain::policy::Build { run: None, timeout: Duration::from_secs(60) };
+    let policy = titan::domain::policy::Build { run: None, timeout: Duration::from_secs(60), network: Default::default() };
     let mut request = place.request(&[]);
+    request.network = titan::domain::policy::BuildNetwork::Full;
     request.commands = titan::sandbox::find_commands(&place.workspace(), &policy).expect("npm");
     request.timeout = policy.timeout;
     let (outcome, log) = build(request).await;

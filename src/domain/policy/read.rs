@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::network::{BuildNetwork, HostPattern};
 use super::tree::{Node, Place, Value};
 use super::values::{Reader, Section, quote};
 use super::{Build, DeployVia, Diagnostic, Identity, MergeMethod, PathPolicy, Policy, Project, Target};
@@ -49,7 +50,7 @@ impl Reader {
         let paths = top.get("paths").map_or_else(PathPolicy::default, |node| self.paths(node));
         let build = match top.get("build") {
             Some(node) => self.build(node),
-            None => Build { run: None, timeout: BUILD_TIMEOUT },
+            None => Build { run: None, timeout: BUILD_TIMEOUT, network: BuildNetwork::default() },
         };
         let projects = top.get("projects").map_or_else(BTreeMap::new, |node| self.projects(node));
         let permissions = self.permissions(top.get("permissions"));
@@ -109,8 +110,8 @@ impl Reader {
     }
 
     fn build(&mut self, node: &Node) -> Build {
-        let mut build = Build { run: None, timeout: BUILD_TIMEOUT };
-        let Some(section) = self.section(node, "build", &["run", "timeout"]) else { return build };
+        let mut build = Build { run: None, timeout: BUILD_TIMEOUT, network: BuildNetwork::default() };
+        let Some(section) = self.section(node, "build", &["run", "timeout", "network"]) else { return build };
         if let Some(node) = section.get("run") {
             self.not_empty(node, "build.run", "there would be no build");
             let lines = self.texts(node, "build.run").unwrap_or_default();
@@ -122,7 +123,36 @@ impl Reader {
         if let Some(node) = section.get("timeout") {
             build.timeout = self.duration(node, "build.timeout", SHORTEST, LONGEST_BUILD).unwrap_or(BUILD_TIMEOUT);
         }
+        if let Some(node) = section.get("network") {
+            build.network = self.network(node);
+        }
         build
+    }
+
+    /// What a build may reach. A mistake never opens anything, because a policy with mistakes is no policy.
+    fn network(&mut self, node: &Node) -> BuildNetwork {
+        if !matches!(node.value, Value::List(_)) {
+            if !matches!(node.value, Value::Text(_)) {
+                self.wrong_kind(node, "build.network", "none, full, or a list of hosts");
+                return BuildNetwork::None;
+            }
+            let open = self.word(node, "build.network", &[("none", false), ("full", true)]).unwrap_or(false);
+            return if open { BuildNetwork::Full } else { BuildNetwork::None };
+        }
+        if matches!(&node.value, Value::List(items) if items.is_empty()) {
+            self.tell(node.at, "build.network is an empty list; write none when nothing may be reached", Some("none"));
+        }
+        let mut hosts = Vec::new();
+        for (at, text) in self.texts(node, "build.network").unwrap_or_default() {
+            match HostPattern::parse(text) {
+                Ok(host) => hosts.push(host),
+                Err((why, instead)) => {
+                    let message = format!("the entry {} of build.network {why}", quote(text));
+                    self.tell(at, message, instead.as_deref());
+                }
+            }
+        }
+        BuildNetwork::Hosts(hosts)
     }
 
     /// Commands run without a shell: what only a shell understands would silently become an argument.

@@ -50,6 +50,12 @@ fn the_documented_example_is_understood() {
     assert_eq!(policy.grant(CommandName::Promote).role, Role::Maintain);
     assert_eq!(policy.grant(CommandName::Arm).role, Role::Admin);
 
+    assert_eq!(policy.build.network, BuildNetwork::Full);
+    for (written, read) in [("none", "none"), ("full", "full"), ("[A.example., '*.b.example']", "a.example, *.b.example")] {
+        let policy = Policy::parse(&format!("version: 1\nbuild: {{network: {written}}}")).expect(written);
+        assert_eq!(policy.build.network.to_string(), read);
+    }
+
     let web = &policy.projects[&"web".parse::<ProjectName>().expect("a name")];
     assert_eq!((web.paths.as_slice(), web.bake), (&strings(&["/"])[..], Duration::from_secs(300)));
     let canary = web.target(Environment::Canary).expect("a canary");
@@ -168,6 +174,15 @@ fn every_mistake_has_its_place_and_its_way_out() {
         ("version: 1\nbuild: {run: npm ci}".to_owned(), (2, 14), "must be a list", Some("[npm ci]")),
         ("version: 1\nbuild: {run: [npm ci && npm test]}".to_owned(), (2, 15), "no shell", None),
         ("version: 1\nbuild: {run: ['echo \"a']}".to_owned(), (2, 15), "not closed", None),
+        ("version: 1\nbuild: {network: ful}".to_owned(), (2, 18), "one of none, full", Some("full")),
+        ("version: 1\nbuild: {network: true}".to_owned(), (2, 18), "none, full, or a list of hosts", None),
+        ("version: 1\nbuild: {network: }".to_owned(), (2, 16), "none, full, or a list of hosts", None),
+        ("version: 1\nbuild: {network: {hosts: []}}".to_owned(), (2, 18), "none, full, or a list of hosts", None),
+        ("version: 1\nbuild: {network: []}".to_owned(), (2, 18), "an empty list", Some("none")),
+        ("version: 1\nbuild: {network: [a.example, 'https://b.example/x']}".to_owned(), (2, 30), "leave scheme", Some("b.example")),
+        ("version: 1\nbuild: {network: ['*']}".to_owned(), (2, 19), "network: full", None),
+        ("version: 1\nbuild: {network: [10.0.0.1]}".to_owned(), (2, 19), "is an address", None),
+        ("version: 1\nbuild: {netwrok: none}".to_owned(), (2, 9), "did you mean network", Some("network")),
         ("version: 1\nbuild: {timeout: 15}".to_owned(), (2, 18), "no unit", Some("15s")),
         ("version: 1\nbuild: {timeout: soon}".to_owned(), (2, 18), "not a duration", None),
         ("version: 1\nbuild: {timeout: 3h}".to_owned(), (2, 18), "from 1s to 2h", None),

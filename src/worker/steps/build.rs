@@ -12,14 +12,16 @@ use crate::domain::markdown::{escape, inline_code};
 use crate::domain::policy::Build;
 use crate::domain::progress::BuildProgress;
 use crate::github::Access;
-use crate::sandbox::{self, BuildOutcome, BuildRequest, OutputChunk};
+use crate::sandbox::{self, BuildOutcome, BuildRequest, Isolation, OutputChunk, SandboxError};
 
 /// A checkout takes at most so long.
 const CHECKOUT_LIMIT: Duration = Duration::from_secs(300);
-/// A build may print so much.
-const OUTPUT_LIMIT: u64 = 16 * 1024 * 1024;
+/// For figures that people read.
+const MB: u64 = 1024 * 1024;
 /// So much of the log's end is shown in the check.
 const TAIL_BYTES: usize = 4_000;
+/// For whom a build was refused.
+const HOW_TO_GO_ON: &str = "this is for Titan's operator to mend; then comment `/titan propose` again";
 /// Output is stored so often.
 const FLUSH_EVERY: Duration = Duration::from_millis(300);
 /// Or as soon as so much is waiting.
@@ -60,7 +62,7 @@ impl Folder {
     }
 
     fn remove(&self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+        if let Err(error) = sandbox::remove(&self.0) {
             tracing::warn!(%error, "could not remove a build folder");
         }
     }
@@ -104,7 +106,10 @@ async fn build_in(context: &StepContext<'_>, folder: &Folder) -> Result<Outcome,
     progress.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     progress.log_bytes = log.bytes;
     progress.log_tail = log.tail;
-    let (ok, seen) = told(&outcome, &shown, progress.duration_ms);
+    let (ok, mut seen) = told(&outcome, &shown, progress.duration_ms);
+    if context.services.build_rules.isolation == Isolation::Off {
+        seen.push_str(", **not isolated** (the operator set `BUILD_ISOLATION=off`)");
+    }
     progress.outcome = Some(seen.clone());
     context.save(&progress).await?;
     Ok(if ok { Outcome::done(seen) } else { Outcome::failed(seen) })
@@ -131,7 +136,7 @@ struct Log {
     tail: String,
 }
 
-/// The build; the inner error is the step's end when somebody cancelled it.
+/// The build; the inner error is the step's end when somebody cancelled it or it cannot be isolated.
 async fn run(
     context: &StepContext<'_>,
     folder: &Folder,
@@ -144,7 +149,8 @@ async fn run(
         home: folder.home(),
         commands,
         timeout: build.timeout,
-        output_limit_bytes: OUTPUT_LIMIT,
+        network: build.network.clone(),
+        rules: context.services.build_rules.clone(),
     };
     let (sender, receiver) = mpsc::channel(256);
     let (outcome, log) = tokio::select! {
@@ -152,8 +158,15 @@ async fn run(
         // Letting go of the sandbox ends everything in it.
         by = cancelled(context) => return Ok(Err(Outcome::stopped(format!("`{by}` cancelled it")))),
     };
-    let outcome = outcome.map_err(|error| JobError::Later { at: None, why: error.to_string() })?;
-    Ok(Ok((outcome, log?)))
+    match outcome {
+        Ok(outcome) => Ok(Ok((outcome, log?))),
+        // Trying again would not help, and running it without isolation is not Titan's to decide.
+        Err(error @ SandboxError::NotIsolated(_)) => {
+            tracing::error!(%error, "a build was refused");
+            Ok(Err(Outcome::failed(format!("{}; {HOW_TO_GO_ON}", escape(&error.to_string())))))
+        }
+        Err(error) => Err(JobError::Later { at: None, why: error.to_string() }),
+    }
 }
 
 /// Returns only when somebody asked to stop the run: with the login.
@@ -228,8 +241,18 @@ fn told(outcome: &BuildOutcome, shown: &str, duration_ms: u64) -> (bool, String)
         BuildOutcome::TimedOut { after, .. } => {
             (false, format!("the build was stopped after its limit of {}", humantime::format_duration(*after)))
         }
-        BuildOutcome::OutputLimit { .. } => {
-            (false, format!("the build was stopped because it printed more than {} MB", OUTPUT_LIMIT / 1_048_576))
+        BuildOutcome::OutputLimit { limit_bytes, .. } => {
+            (false, format!("the build was stopped because it printed more than {} MB", limit_bytes / MB))
+        }
+        BuildOutcome::MemoryLimit { command, limit_bytes } => {
+            let command = inline_code(command);
+            (false, format!("{command} was stopped because it took more than {} MB of memory", limit_bytes / MB))
+        }
+        BuildOutcome::DiskLimit { limit_bytes: Some(limit), .. } => {
+            (false, format!("the build was stopped because it wrote more than {} MB", limit / MB))
+        }
+        BuildOutcome::DiskLimit { limit_bytes: None, .. } => {
+            (false, "the build was stopped because Titan's disk is nearly full; its operator must make room".to_owned())
         }
     }
 }

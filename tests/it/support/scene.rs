@@ -287,7 +287,7 @@ fn policy() -> Policy {
     Policy {
         hash: "c0ffee".repeat(10) + "cafe",
         paths: PathPolicy::default(),
-        build: Build { run: None, timeout: Duration::from_secs(900) },
+        build: Build { run: None, timeout: Duration::from_secs(900), network: Default::default() },
         projects: BTreeMap::from([("web".parse().expect("a name"), project())]),
         permissions: BTreeMap::new(),
         required_checks: RequiredChecks::Base,

@@ -270,6 +270,10 @@ impl Setup {
         if self.with_render_key {
             settings.push(("RENDER_API_KEY", render.api_key().to_owned()));
         }
+        if !super::place::can_isolate() {
+            // the stories are about what is built, and the other tests about how
+            settings.push(("BUILD_ISOLATION", "off".to_owned()));
+        }
         settings.extend(self.extra_settings.iter().cloned());
         settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
