@@ -66,8 +66,16 @@ pub const SETTINGS: &[Setting] = &[
         "networks (CIDR, comma-separated) that probes and hooks may reach although private",
         "none",
     ),
-    setting("BUILD_ISOLATION", "`required`: what cannot be isolated is not built; `off`: builds run as Titan's own user", "`required`"),
-    setting("BUILD_TOOLS", "folders (colon-separated) that builds see read-only besides the system's, the `bin` in each on their `PATH`", "none"),
+    setting(
+        "BUILD_ISOLATION",
+        "`required`: what cannot be isolated is not built; `off`: builds run as Titan's own user",
+        "`required`",
+    ),
+    setting(
+        "BUILD_TOOLS",
+        "folders (colon-separated) that builds see read-only besides the system's, the `bin` in each on their `PATH`",
+        "none",
+    ),
     setting("BUILD_MEMORY_MB", "memory of one build", "half of the machine's, at most `4096`"),
     setting("BUILD_PROCESSES", "processes and threads of one build", "`1024`"),
     setting("BUILD_CPUS", "processors of one build, such as `1.5`", "all"),
@@ -381,8 +389,7 @@ impl Reader<'_> {
 
     /// Absolute folders. The whole machine, or a part that isolation makes anew, is no folder of tools.
     fn folders(&mut self, name: &str) -> Vec<PathBuf> {
-        const NOT: [&str; 10] =
-            ["/", "/proc", "/sys", "/dev", "/run", "/tmp", "/etc", "/home", "/root", "/var"];
+        const NOT: [&str; 10] = ["/", "/proc", "/sys", "/dev", "/run", "/tmp", "/etc", "/home", "/root", "/var"];
         let text = self.get(name).unwrap_or_default();
         let mut folders = Vec::new();
         for part in text.split(':').map(str::trim).filter(|part| !part.is_empty()) {

@@ -48,10 +48,8 @@ impl Groups {
                 Place::One { controller, folder } => groups.make_one(folder, controller, limits),
                 Place::Two { folder } => groups.make_two(folder, limits),
             };
-            if let Err(error) = made {
-                // not an error: the caller limits in another way then, and says so
-                let _ = error;
-            }
+            // not an error: the caller limits in another way then, and says so
+            let _ = made;
         }
         groups
     }
@@ -87,7 +85,8 @@ impl Groups {
             false => own,
         };
         let there = fs::read_to_string(base.join("cgroup.controllers"))?;
-        let there: Vec<&str> = CONTROLLERS.into_iter().filter(|name| there.split_whitespace().any(|t| t == *name)).collect();
+        let there: Vec<&str> =
+            CONTROLLERS.into_iter().filter(|name| there.split_whitespace().any(|t| t == *name)).collect();
         if there.is_empty() {
             return Ok(());
         }
@@ -238,7 +237,8 @@ fn find_places(mounts: &str, own: &str) -> Vec<Place> {
                 "cgroup2" if names.is_empty() => places.push(Place::Two { folder: folder(path) }),
                 "cgroup" => {
                     let options = right.get(2).copied().unwrap_or_default();
-                    let here = |name: &&str| options.split(',').any(|o| o == *name) && names.split(',').any(|n| n == *name);
+                    let here =
+                        |name: &&str| options.split(',').any(|o| o == *name) && names.split(',').any(|n| n == *name);
                     let found = CONTROLLERS.into_iter().filter(here);
                     places.extend(found.map(|controller| Place::One { controller, folder: folder(path) }));
                 }

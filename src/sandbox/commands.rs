@@ -231,7 +231,11 @@ mod tests {
         assert_eq!(npm, ["npm ci", "npm run build"]);
         touch("Cargo.lock");
         assert!(find().expect_err("two").contains("package-lock.json, Cargo.lock"));
-        let policy = Build { run: Some(vec!["make all".to_owned()]), timeout: Duration::from_secs(1), network: Default::default() };
+        let policy = Build {
+            run: Some(vec!["make all".to_owned()]),
+            timeout: Duration::from_secs(1),
+            network: Default::default(),
+        };
         assert_eq!(find_commands(place.path(), &policy), Ok(vec![vec!["make".to_owned(), "all".to_owned()]]));
     }
 }

@@ -156,7 +156,13 @@ pub fn remove(folder: &Path) -> io::Result<()> {
                 loop {
                     moved += 1;
                     let to = format!("titan-removes-{moved}");
-                    match rustix::fs::renameat_with(&below, name.as_os_str(), &root, to.as_str(), RenameFlags::NOREPLACE) {
+                    match rustix::fs::renameat_with(
+                        &below,
+                        name.as_os_str(),
+                        &root,
+                        to.as_str(),
+                        RenameFlags::NOREPLACE,
+                    ) {
                         Err(rustix::io::Errno::EXIST) => {}
                         other => break other?,
                     }

@@ -57,7 +57,7 @@ fn live(start: &mut Start<'_>) -> Result<Report, Trouble> {
     let mut byte = [0];
     let gone = |error| Trouble::new(Step::Namespaces, "the supervisor is gone", error);
     start.go.read_exact(&mut byte).map_err(gone)?;
-    isolate(start.orders, start.data_bytes)?;
+    isolate(start)?;
     if start.orders.check {
         return check(start.orders);
     }
@@ -65,7 +65,8 @@ fn live(start: &mut Start<'_>) -> Result<Report, Trouble> {
 }
 
 /// From a copy of the supervisor with all rights in empty namespaces to a process with none.
-fn isolate(orders: &Orders, data_bytes: u64) -> Result<(), Trouble> {
+fn isolate(start: &Start<'_>) -> Result<(), Trouble> {
+    let orders = start.orders;
     let confining = |what: &'static str| move |error: rustix::io::Errno| Trouble::new(Step::Confine, what, error);
     rustix::process::setsid().map_err(confining("a session"))?;
     let pieces = Pieces::take(orders)?;
@@ -74,18 +75,29 @@ fn isolate(orders: &Orders, data_bytes: u64) -> Result<(), Trouble> {
     rustix::thread::set_thread_res_uid(user, user, user).map_err(confining("the build's user"))?;
     // after the user was changed, which forgets it
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(confining("its end"))?;
+    still_supervised(&start.go).map_err(|error| Trouble::new(Step::Confine, "the supervisor is gone", error))?;
     pieces.become_root()?;
     name_host().map_err(|error| Trouble::new(Step::Confine, "a host name", error))?;
     loopback().map_err(|error| Trouble::new(Step::Network, "its loopback", error))?;
     if orders.listen {
         hand_over_listener().map_err(|error| Trouble::new(Step::Network, "the proxy's listener", error))?;
     }
-    limit(orders, data_bytes).map_err(confining("resource limits"))?;
+    limit(orders, start.data_bytes).map_err(confining("resource limits"))?;
     drop_capabilities().map_err(confining("no capabilities"))?;
     // the build cannot look into this process
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(confining("hidden memory"))?;
     rustix::thread::set_no_new_privs(true).map_err(confining("no new privileges"))?;
     seccomp::apply().map_err(|error| Trouble::new(Step::Confine, "system calls", error))
+}
+
+/// The supervisor may have ended before its end could be this process's end. Its pipe closes then, and is silent else.
+fn still_supervised(go: &PipeReader) -> io::Result<()> {
+    rustix::io::ioctl_fionbio(go, true)?;
+    match rustix::io::read(go, &mut [0]) {
+        Err(rustix::io::Errno::AGAIN) => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+    }
 }
 
 fn name_host() -> io::Result<()> {

@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, PipeReader, Read, Write, pipe};
+use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,10 +42,12 @@ struct Running {
     first: Pid,
     told: PipeReader,
     groups: Groups,
+    /// Open for as long as this process lives: that is how the first process knows.
+    say_go: PipeWriter,
 }
 
 fn begin(orders: &Orders, program: &OsString, words: &[OsString]) -> Result<Running, Trouble> {
-    let as_root = rustix::process::geteuid().is_root();
+    let as_root = rustix::process::geteuid().is_root() && knows_build_id();
     if as_root {
         // what Titan's groups may read, a build may not
         rustix::thread::set_thread_groups(&[]).map_err(|e| Trouble::new(Step::Confine, "groups", e))?;
@@ -58,7 +60,7 @@ fn begin(orders: &Orders, program: &OsString, words: &[OsString]) -> Result<Runn
         Limits { memory_bytes: orders.memory_bytes, processes: orders.processes, cpu_percent: orders.cpu_percent };
     let groups = Groups::make(limits);
     let piped = |error| Trouble::new(Step::Namespaces, "a pipe", error);
-    let (go, mut say_go) = pipe().map_err(piped)?;
+    let (go, say_go) = pipe().map_err(piped)?;
     let (told, tell) = pipe().map_err(piped)?;
     let data_bytes = if groups.memory { orders.memory_bytes.saturating_mul(2) } else { orders.memory_bytes };
     let Some(first) = clone_into_namespaces().map_err(|error| Trouble::new(Step::Namespaces, "", error))? else {
@@ -66,11 +68,11 @@ fn begin(orders: &Orders, program: &OsString, words: &[OsString]) -> Result<Runn
         init::main(init::Start { orders, program, words, go, tell, data_bytes });
     };
     drop((go, tell));
-    let running = Running { first, told, groups };
+    let mut running = Running { first, told, groups, say_go };
     let id = if as_root { BUILD_ID } else { rustix::process::geteuid().as_raw() };
     let group = if as_root { BUILD_ID } else { rustix::process::getegid().as_raw() };
     running.prepare(orders, id, group).inspect_err(|_| running.end())?;
-    say_go.write_all(&[1]).map_err(piped)?;
+    running.say_go.write_all(&[1]).map_err(piped)?;
     Ok(running)
 }
 
@@ -166,6 +168,19 @@ fn clone_into_namespaces() -> io::Result<Option<Pid>> {
     }
 }
 
+/// Whether this machine, or the container that looks like one, has the build's user. A container may know only a few.
+fn knows_build_id() -> bool {
+    let mapped = |file: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.lines().any(|line| {
+            let numbers: Vec<u64> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+            let [first, _, count] = numbers[..] else { return false };
+            (first..first.saturating_add(count)).contains(&u64::from(BUILD_ID))
+        })
+    };
+    mapped("/proc/self/uid_map") && mapped("/proc/self/gid_map")
+}
+
 /// Makes the build's user the owner of a folder with all in it. Nothing of the build runs yet or any more.
 fn give_away(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, lchown};
@@ -197,10 +212,9 @@ fn advice(trouble: &Trouble) -> String {
             "this machine does not let Titan make namespaces".to_owned(),
             "allow it: sysctl kernel.unprivileged_userns_clone=1",
         ),
-        Step::Namespaces if matches!(*errno, Some(libc::ENOSPC | libc::EUSERS)) => (
-            "this machine has no more user namespaces".to_owned(),
-            "allow more: sysctl user.max_user_namespaces=10000",
-        ),
+        Step::Namespaces if matches!(*errno, Some(libc::ENOSPC | libc::EUSERS)) => {
+            ("this machine has no more user namespaces".to_owned(), "allow more: sysctl user.max_user_namespaces=10000")
+        }
         Step::Namespaces | Step::IdMap | Step::Mount
             if denied && setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" =>
         {
@@ -211,7 +225,10 @@ fn advice(trouble: &Trouble) -> String {
             )
         }
         Step::Namespaces | Step::IdMap | Step::Mount if denied => (
-            format!("this machine does not let Titan isolate a build ({})", if what.is_empty() { "namespaces" } else { what }),
+            format!(
+                "this machine does not let Titan isolate a build ({})",
+                if what.is_empty() { "namespaces" } else { what }
+            ),
             "in Docker, start the container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
              --security-opt systempaths=unconfined; in Kubernetes, give the pod a security context that allows user \
              namespaces",

@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn memory_is_what_a_process_has_for_itself() {
-        let status = "Name:\tx\nVmRSS:\t  900 kB\nRssAnon:\t     100 kB\nRssFile:\t 700 kB\nRssShmem:\t 50 kB\nVmSwap:\t 6 kB\n";
+        let status =
+            "Name:\tx\nVmRSS:\t  900 kB\nRssAnon:\t     100 kB\nRssFile:\t 700 kB\nRssShmem:\t 50 kB\nVmSwap:\t 6 kB\n";
         assert_eq!(private_bytes(status), 156 * 1024);
     }
 }

@@ -94,7 +94,9 @@ impl Proxy {
 impl State {
     async fn answer(&self, mut client: TcpStream) -> io::Result<()> {
         let Ok(head) = timeout(HEAD_TIME, Head::read(&mut client)).await else { return Ok(()) };
-        let Some(head) = head? else { return say(&mut client, "400 Bad Request", "this is no request of HTTP/1").await };
+        let Some(head) = head? else {
+            return say(&mut client, "400 Bad Request", "this is no request of HTTP/1").await;
+        };
         match self.reach(&head).await {
             Ok(mut server) => {
                 match head.forwarded {
@@ -160,7 +162,8 @@ impl State {
             if length == 0 {
                 return to.shutdown().await;
             }
-            let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(length as u64));
+            let left =
+                self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(length as u64));
             if left.is_err() {
                 self.note("the build has moved more over the network than a build may, and is cut off");
                 return Err(io::Error::other("the limit of bytes"));
@@ -272,7 +275,10 @@ mod tests {
 
     #[test]
     fn heads_are_read_and_rewritten() {
-        assert_eq!(head("CONNECT Registry.Example.:443 HTTP/1.1\r\nHost: x"), Some(("registry.example".into(), 443, None)));
+        assert_eq!(
+            head("CONNECT Registry.Example.:443 HTTP/1.1\r\nHost: x"),
+            Some(("registry.example".into(), 443, None))
+        );
         assert_eq!(head("CONNECT 0x7f.1:443 HTTP/1.1"), Some(("127.0.0.1".into(), 443, None)));
         assert_eq!(head("CONNECT [::ffff:7f00:1]:80 HTTP/1.1"), Some(("[::ffff:7f00:1]".into(), 80, None)));
         let plain = "GET http://a.example:80/x?y#z HTTP/1.1\r\nHost: evil.example\r\nProxy-Authorization: s\r\n\
@@ -338,11 +344,17 @@ mod tests {
         let list = || BuildNetwork::Hosts(vec![HostPattern::parse("localhost").expect("a name")]);
         let plain = format!("GET http://LOCALHOST.:{port}/x HTTP/1.1\r\nHost: other\r\n\r\n");
         let (answer, notes) = ask(list(), &["127.0.0.0/8"], port, &plain).await;
-        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("GET /x HTTP/1.1\r\nHost: localhost"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK") && answer.contains("GET /x HTTP/1.1\r\nHost: localhost"),
+            "{answer}"
+        );
         assert!(!answer.contains("other") && notes.is_empty());
         let tunnel = format!("CONNECT localhost:{port} HTTP/1.1\r\n\r\nfrom inside");
         let (answer, _) = ask(list(), &["127.0.0.0/8"], port, &tunnel).await;
-        assert!(answer.starts_with("HTTP/1.1 200 Connection established") && answer.ends_with("from inside"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 200 Connection established") && answer.ends_with("from inside"),
+            "{answer}"
+        );
     }
 
     #[tokio::test]

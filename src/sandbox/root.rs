@@ -110,7 +110,8 @@ impl Pieces {
             pieces.show(path, NOSUID | libc::MOUNT_ATTR_NOEXEC).map_err(|error| folders(path, error))?;
         }
         for (path, inside) in [(&orders.workspace, INSIDE_WORKSPACE), (&orders.home, INSIDE_HOME)] {
-            let shown = real_folder(path).and_then(|folder| pieces.put(&folder, "", Path::new(inside), true, NOSUID | NODEV));
+            let shown =
+                real_folder(path).and_then(|folder| pieces.put(&folder, "", Path::new(inside), true, NOSUID | NODEV));
             shown.map_err(|error| folders(path, error))?;
         }
         Ok(pieces)
@@ -149,6 +150,11 @@ impl Pieces {
         let root = memory(&ROOT_OPTIONS).map_err(mounting("a new root"))?;
         attach(&root, &self.place, "").map_err(mounting("a new root"))?;
         rustix::process::fchdir(&root).map_err(|error| mounting("a new root")(error.into()))?;
+        // first, so that a folder of tools below one of them is seen
+        for (at, options) in [("tmp", TMP_OPTIONS), ("dev/shm", SHM_OPTIONS)] {
+            let made = memory(&options).and_then(|made| put_at(&made, Path::new(at), true));
+            made.map_err(mounting(at))?;
+        }
         for piece in &self.shown {
             let what = piece.at.display().to_string();
             put_at(&piece.tree, &piece.at, piece.is_folder).map_err(mounting(&what))?;
@@ -159,13 +165,7 @@ impl Pieces {
         for (at, text) in WRITTEN {
             write_new(Path::new(at), text).map_err(mounting(at))?;
         }
-        for (at, options) in [("tmp", TMP_OPTIONS), ("dev/shm", SHM_OPTIONS)] {
-            let made = memory(&options).and_then(|made| put_at(&made, Path::new(at), true));
-            made.map_err(mounting(at))?;
-        }
-        for (at, target) in
-            [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
-        {
+        for (at, target) in [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
             std::os::unix::fs::symlink(target, Path::new("dev").join(at)).map_err(mounting("dev"))?;
         }
         processes().map_err(|error| Trouble::new(Step::Proc, "", error))?;
@@ -178,16 +178,14 @@ impl Pieces {
 fn processes() -> io::Result<()> {
     let made = rustix::mount::fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     rustix::mount::fsconfig_create(&made)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let attributes =
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let mount = rustix::mount::fsmount(&made, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
     put_at(&mount, Path::new("proc"), true)?;
     // not every kernel lets it be written here; the filter of system calls holds anyway
     let _ = fs::write(PROC_ZERO, "0");
     let cover = |from: &str, at: &str, attributes: u64| -> io::Result<()> {
-        let flags =
-            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
         let tree = rustix::mount::open_tree(CWD, from, flags)?;
         set_attributes(&tree, attributes, true)?;
         attach(&tree, &CWD.as_fd(), at)

@@ -146,8 +146,7 @@ fn forbidden() -> Result<Rules, seccompiler::BackendError> {
 
 fn compile(rules: Rules, answer: libc::c_int) -> Result<BpfProgram, seccompiler::BackendError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
-    let filter =
-        SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(answer.cast_unsigned()), arch)?;
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(answer.cast_unsigned()), arch)?;
     let program: BpfProgram = filter.try_into()?;
     Ok(without_x32().into_iter().chain(program).collect())
 }

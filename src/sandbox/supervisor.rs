@@ -44,7 +44,9 @@ pub fn supervisor_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCod
     let report = match orders {
         Ok(Some(orders)) => isolated::run(&orders, &program, &words),
         Ok(None) => run_without_isolation(&program, words),
-        Err(error) => Report { not_isolated: Some(format!("the orders were not understood: {error}")), ..Report::default() },
+        Err(error) => {
+            Report { not_isolated: Some(format!("the orders were not understood: {error}")), ..Report::default() }
+        }
     };
     // nobody is there to hear it when Titan is gone
     let _ = serde_json::to_writer(io::stderr(), &report);

@@ -126,7 +126,9 @@ pub(super) async fn run_with(
 ) -> Result<Ended, SandboxError> {
     let marker = uuid::Uuid::new_v4().to_string();
     let isolated = orders.is_some();
-    let mut watch = start(request, orders, proxy.is_some(), words, &marker).map(|started| Watch::new(started, proxy)).map_err(SandboxError::Start)?;
+    let mut watch = start(request, orders, proxy.is_some(), words, &marker)
+        .map(|started| Watch::new(started, proxy))
+        .map_err(SandboxError::Start)?;
     let id = watch.process.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
     let full = disk::watch(vec![request.workspace.clone(), request.home.clone()], id, request.rules.disk_bytes);
     let cut = watch.follow(number, budget, full).await;
@@ -370,7 +372,9 @@ fn start(
         .env(MARKER, marker);
     if with_proxy {
         let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
-        for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "npm_config_proxy", "npm_config_https_proxy"] {
+        for name in
+            ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "npm_config_proxy", "npm_config_https_proxy"]
+        {
             command.env(name, &proxy);
         }
         let local = "localhost,127.0.0.1,::1";

@@ -231,3 +231,50 @@ fn process_with(text: &str) -> Option<String> {
         .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
         .find(|line| line.contains(text))
 }
+
+#[tokio::test]
+async fn what_a_build_left_in_the_checkout_is_never_run_by_titan() {
+    let host = Host::new().await;
+    let target = host.target();
+    let canary = host.folder.path().join("pwned");
+    host.fetch(&host.commits[0], TOKEN).await.expect("it comes");
+    // what a hostile build could leave: settings, hooks and filters that run programs
+    let run = format!("touch {}", canary.display());
+    let config = format!(
+        "[core]\n\tfsmonitor = {run}\n\tsshCommand = {run}\n\tpager = {run}\n\thooksPath = .git/hooks\n\
+         [filter \"evil\"]\n\tsmudge = {run}\n\tclean = {run}\n\trequired = true\n[credential]\n\thelper = !{run}\n\
+         [include]\n\tpath = /etc/passwd\n[alias]\n\tfetch = !{run}\n[protocol \"ext\"]\n\tallow = always\n"
+    );
+    std::fs::write(target.join(".git/config"), &config).expect("a file");
+    std::fs::create_dir_all(target.join(".git/hooks")).expect("a folder");
+    for hook in ["post-checkout", "reference-transaction", "post-index-change", "fsmonitor-watchman"] {
+        let path = target.join(".git/hooks").join(hook);
+        std::fs::write(&path, format!("#!/bin/sh\n{run}\n")).expect("a hook");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a hook");
+    }
+    host.fetch(&host.commits[1], TOKEN).await.expect("it comes");
+    assert!(!canary.exists(), "nothing of it was run");
+    let left = std::fs::read_to_string(target.join(".git/config")).expect("a config");
+    assert!(!left.contains("fsmonitor") && !left.contains("evil"), "nothing of it is left: {left}");
+
+    // a `.git` that leads elsewhere, and a folder that does
+    let elsewhere = host.folder.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("a folder");
+    std::fs::write(elsewhere.join("kept"), "x").expect("a file");
+    for leads_elsewhere in [true, false] {
+        std::fs::remove_dir_all(target.join(".git")).expect("it goes");
+        match leads_elsewhere {
+            true => std::os::unix::fs::symlink(&elsewhere, target.join(".git")).expect("a link"),
+            false => {
+                std::fs::write(target.join(".git"), format!("gitdir: {}\n", elsewhere.display())).expect("a file");
+            }
+        }
+        host.fetch(&host.commits[2], TOKEN).await.expect("it comes");
+        assert!(target.join(".git").symlink_metadata().expect("it is there").is_dir());
+        assert_eq!(std::fs::read_dir(&elsewhere).expect("a folder").count(), 1, "nothing was put there or taken");
+    }
+    std::fs::remove_dir_all(&target).expect("it goes");
+    std::os::unix::fs::symlink(&elsewhere, &target).expect("a link");
+    host.fetch(&host.commits[0], TOKEN).await.expect("it comes");
+    assert!(elsewhere.join("kept").exists() && !target.is_symlink() && !canary.exists());
+}

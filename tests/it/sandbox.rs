@@ -237,7 +237,8 @@ async fn npm_builds_a_repository_from_its_lock_file() {
     for (name, text) in files {
         std::fs::write(place.workspace().join(name), text).expect("a file");
     }
-    let policy = titan::domain::policy::Build { run: None, timeout: Duration::from_secs(60), network: Default::default() };
+    let policy =
+        titan::domain::policy::Build { run: None, timeout: Duration::from_secs(60), network: Default::default() };
     let mut request = place.request(&[]);
     request.network = titan::domain::policy::BuildNetwork::Full;
     request.commands = titan::sandbox::find_commands(&place.workspace(), &policy).expect("npm");

@@ -60,7 +60,11 @@ async fn no_socket_of_the_machine_can_be_reached_in_any_way() {
         let said = log.split_once('\n').map(|(_, rest)| rest.replace(&script, "")).unwrap_or_default();
         assert!(matches!(outcome, Ok(BuildOutcome::Succeeded { .. })), "{outcome:?} {said}");
         assert!(said.contains("NO name") && !said.lines().any(|line| line.starts_with("BAD")), "{said}");
-        assert_eq!(said.lines().filter(|line| line.starts_with("NO E") || line.starts_with("NO und")).count(), 12, "{said}");
+        assert_eq!(
+            said.lines().filter(|line| line.starts_with("NO E") || line.starts_with("NO und")).count(),
+            12,
+            "{said}"
+        );
     }
     for listener in [&four, &every, &six] {
         assert_eq!(listener.accept().expect_err("nobody came").kind(), ErrorKind::WouldBlock);
@@ -95,12 +99,21 @@ async fn the_proxy_is_the_only_way_and_refuses_what_is_not_public() {
     assert_eq!(log.matches("GOT ").count(), 11, "{log}");
     assert!(!log.lines().any(|line| line.starts_with("GOT") && line.ends_with(" 200")), "{log}");
     assert_eq!(log.lines().filter(|line| line.ends_with(" 403")).count(), 10, "all but the name that is none: {log}");
-    assert!(log.contains("titan: the build asked for 169.254.169.254:80, which is at 169.254.169.254: no public"), "{log}");
+    assert!(
+        log.contains("titan: the build asked for 169.254.169.254:80, which is at 169.254.169.254: no public"),
+        "{log}"
+    );
     assert!(log.contains("titan: the build asked for 1.1.1.1:25, but builds reach the ports 80 and 443 only"), "{log}");
 
     let (_, log) = run("[localhost, '*.example.com']").await;
-    assert!(log.contains("titan: the build asked for localhost:80, which is at ") && log.contains("no public address"), "{log}");
-    assert!(log.contains("10.0.0.1:443, which is not in the policy's build.network (localhost, *.example.com)"), "{log}");
+    assert!(
+        log.contains("titan: the build asked for localhost:80, which is at ") && log.contains("no public address"),
+        "{log}"
+    );
+    assert!(
+        log.contains("10.0.0.1:443, which is not in the policy's build.network (localhost, *.example.com)"),
+        "{log}"
+    );
     assert!(log.lines().filter(|line| line.starts_with("GOT")).all(|line| line.ends_with(" 403")), "{log}");
 
     let (outcome, log) = build(place.script("env | grep -i proxy; exit 0")).await;
@@ -137,7 +150,10 @@ async fn npm_goes_through_the_proxy_and_its_author_learns_what_is_refused() {
     request.network = network("[registry.example.com]");
     let (outcome, log) = build(request).await;
     assert!(matches!(outcome, Ok(BuildOutcome::CommandFailed { .. })), "{outcome:?} {log}");
-    assert!(log.contains("titan: the build asked for packages.evil.test:443, which is not in the policy's build.network"), "{log}");
+    assert!(
+        log.contains("titan: the build asked for packages.evil.test:443, which is not in the policy's build.network"),
+        "{log}"
+    );
 
     // a registry that is in the list, but at this machine
     std::fs::write(
@@ -146,7 +162,8 @@ async fn npm_goes_through_the_proxy_and_its_author_learns_what_is_refused() {
         "node_modules/left":{"version":"1.0.0","resolved":"http://localhost/left-1.0.0.tgz","integrity":"sha512-AAAA"}}}"#,
     )
     .expect("a file");
-    let mut request = place.request(&[&["env", "NO_PROXY=", "no_proxy=", "npm_config_noproxy=", "npm", "ci", "--fetch-retries=0"]]);
+    let mut request =
+        place.request(&[&["env", "NO_PROXY=", "no_proxy=", "npm_config_noproxy=", "npm", "ci", "--fetch-retries=0"]]);
     request.network = network("[localhost]");
     let (outcome, log) = build(request).await;
     assert!(matches!(outcome, Ok(BuildOutcome::CommandFailed { .. })), "{outcome:?} {log}");

@@ -123,9 +123,13 @@ mod tests {
     #[test]
     fn names_are_compared_without_case_and_without_the_last_dot() {
         let network = hosts(&["Registry.Example.com.", "*.cdn.example"]);
-        for host in
-            ["registry.example.com", "REGISTRY.EXAMPLE.COM", "registry.example.com.", "a.cdn.example", "A.b.CDN.example."]
-        {
+        for host in [
+            "registry.example.com",
+            "REGISTRY.EXAMPLE.COM",
+            "registry.example.com.",
+            "a.cdn.example",
+            "A.b.CDN.example.",
+        ] {
             assert!(network.permits(host), "{host}");
         }
         for host in [

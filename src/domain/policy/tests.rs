@@ -51,7 +51,9 @@ fn the_documented_example_is_understood() {
     assert_eq!(policy.grant(CommandName::Arm).role, Role::Admin);
 
     assert_eq!(policy.build.network, BuildNetwork::Full);
-    for (written, read) in [("none", "none"), ("full", "full"), ("[A.example., '*.b.example']", "a.example, *.b.example")] {
+    for (written, read) in
+        [("none", "none"), ("full", "full"), ("[A.example., '*.b.example']", "a.example, *.b.example")]
+    {
         let policy = Policy::parse(&format!("version: 1\nbuild: {{network: {written}}}")).expect(written);
         assert_eq!(policy.build.network.to_string(), read);
     }
