@@ -13,9 +13,10 @@ mod points;
 mod source;
 mod tales;
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
+use std::sync::{Mutex, MutexGuard};
 
-use futures::{FutureExt, StreamExt};
 use titan::domain::run::StepName;
 use titan::playground::exchange::path_matches;
 use tokio::sync::OnceCell;
@@ -79,9 +80,19 @@ async fn killed_after_commits(tale: Tale) {
 /// and without its outcome.
 async fn each_step_run_twice(tale: Tale) {
     let expected = undisturbed(tale).await;
-    let refused: Vec<String> = expected.commits.iter().filter(|c| c.starts_with("step update ")).cloned().collect();
-    let played = play(tale, &Kills::Refused(refused)).await;
-    assert_eq!(played.unhit, Vec::<String>::new(), "{tale:?} did not come to these");
+    let mut refused: BTreeSet<String> =
+        expected.commits.iter().filter(|commit| commit.starts_with("step update ")).cloned().collect();
+    if tale == Tale::Hooks {
+        // A hook tells the deploy's id once; when that is lost, nobody can be asked for it.
+        refused = refused.into_iter().flat_map(|commit| [commit.replace("deploy,", ""), commit]).collect();
+    }
+    let played = play(tale, &Kills::Refused(refused.iter().cloned().collect())).await;
+    let kind = |commit: &str| commit.split(" [").next().unwrap_or_default().to_owned();
+    let refused_kinds: BTreeSet<String> =
+        refused.iter().filter(|commit| !played.unhit.contains(commit)).map(|commit| kind(commit)).collect();
+    let unhit: Vec<&String> =
+        played.unhit.iter().filter(|commit| tale != Tale::Hooks || !refused_kinds.contains(&kind(commit))).collect();
+    assert_eq!(unhit, Vec::<&String>::new(), "{tale:?} did not come to these");
     compare(tale, &played, expected).unwrap_or_else(|told| panic!("{told}"));
 }
 
@@ -111,13 +122,13 @@ async fn the_stories_reach_every_step_and_every_write() {
 }
 
 /// Every point in a playing of its own. `CRASH_MATRIX_JOBS` says how many are played at a time.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[test]
 #[ignore = "takes long; script/crash-matrix plays it"]
-async fn point_by_point() {
-    let jobs = std::env::var("CRASH_MATRIX_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(6);
+fn point_by_point() {
+    let jobs: usize = std::env::var("CRASH_MATRIX_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(6);
     let mut plan = Vec::new();
     for tale in Tale::ALL {
-        let expected = undisturbed(tale).await;
+        let expected = runtime().block_on(undisturbed(tale));
         for call in &expected.calls {
             plan.push((tale, Kills::Calls(Moment::Before, vec![call.clone()])));
             plan.push((tale, Kills::Calls(Moment::After, vec![call.clone()])));
@@ -125,14 +136,20 @@ async fn point_by_point() {
         plan.extend(expected.commits.iter().map(|commit| (tale, Kills::Commits(vec![commit.clone()]))));
     }
     let points = plan.len();
-    let played = futures::stream::iter(plan).map(|(tale, kills)| async move {
-        // One that fails does not end the others.
-        match AssertUnwindSafe(play(tale, &kills)).catch_unwind().await {
-            Ok(played) => (played.unhit.len(), compare(tale, &played, undisturbed(tale).await)),
-            Err(_) => (0, Err(format!("{tale:?} with {kills:?} came to no end"))),
+    let plan = Mutex::new(plan);
+    let ended: Mutex<Vec<(usize, Result<(), String>)>> = Mutex::default();
+    // A thread and a runtime for each, because what people do in a story waits for git.
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some((tale, kills)) = lock(&plan).pop() {
+                    let result = play_alone(tale, &kills);
+                    lock(&ended).push(result);
+                }
+            });
         }
     });
-    let ended: Vec<(usize, Result<(), String>)> = played.buffer_unordered(jobs).collect().await;
+    let ended = ended.into_inner().expect("no panic before");
     let not_come_to: usize = ended.iter().map(|(unhit, _)| unhit).sum();
     let failed: Vec<&String> = ended.iter().filter_map(|(_, result)| result.as_ref().err()).collect();
     println!("{points} points, {not_come_to} not come to, {} ended otherwise", failed.len());
@@ -142,6 +159,25 @@ async fn point_by_point() {
     assert!(failed.is_empty(), "{} of {points} points change how a story ends", failed.len());
     // How many reports are put together into one depends on how fast things follow each other.
     assert!(not_come_to * 5 < points, "{not_come_to} of {points} points were not come to");
+}
+
+/// One playing; one that fails does not end the others.
+fn play_alone(tale: Tale, kills: &Kills) -> (usize, Result<(), String>) {
+    let played = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        runtime().block_on(async {
+            let played = play(tale, kills).await;
+            (played.unhit.len(), compare(tale, &played, undisturbed(tale).await))
+        })
+    }));
+    played.unwrap_or_else(|_| (0, Err(format!("{tale:?} with {kills:?} came to no end"))))
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no panic while it is held")
 }
 
 /// Four tests for each story.
