@@ -74,13 +74,7 @@ fn check(
 }
 
 fn understand(bytes: &[u8]) -> Result<(Policy, PathRules), Vec<Diagnostic>> {
-    let text = str::from_utf8(bytes).map_err(|error| {
-        let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        let column = good.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        let message = "the file is not UTF-8 text".to_owned();
-        vec![Diagnostic { line: good.split('\n').count(), column, message, suggestion: None }]
-    })?;
-    let policy = Policy::parse(text)?;
+    let policy = Policy::parse_bytes(bytes)?;
     let rules = PathRules::new(&policy.paths)?;
     Ok((policy, rules))
 }

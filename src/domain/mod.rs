@@ -14,6 +14,7 @@ pub mod policy;
 pub mod progress;
 pub mod reason;
 pub mod recovery;
+pub mod replay;
 pub mod report;
 pub mod run;
 pub mod snapshot;

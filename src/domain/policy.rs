@@ -27,6 +27,19 @@ mod values;
 /// Where the policy lives in a repository.
 pub const POLICY_PATH: &str = ".github/titan.yml";
 
+/// A first policy, ready to be committed: it checks and builds, and shows what deploying needs.
+pub const FIRST_POLICY: &str = "\
+version: 1
+paths:
+  protected: [/.github/]      # a change that touches these is refused; gitignore patterns
+# build:
+#   run: [npm ci, npm run build]    # when left out, found from the lock file
+# projects:                   # what can be deployed
+#   web:
+#     canary:     {render: srv-canary123, url: 'https://web-canary.example.com', identity: {path: /version, json: commit}}
+#     production: {render: srv-production123, url: 'https://web.example.com', identity: {path: /version, json: commit}}
+";
+
 /// A validated policy. Every default is filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -265,7 +278,7 @@ impl MergeMethod {
 }
 
 /// One mistake in a policy file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
     /// 1-based line, 1 when the place is unknown.
     pub line: usize,
@@ -289,6 +302,20 @@ impl Policy {
         let root = tree::parse(text).map_err(|mistake| vec![mistake])?;
         let hash = hex::encode(Sha256::digest(text.as_bytes()));
         read::policy(&root, hash)
+    }
+
+    /// The same from the file's bytes.
+    ///
+    /// # Errors
+    /// As [`Self::parse`]; bytes that are no UTF-8 text are one mistake.
+    pub fn parse_bytes(bytes: &[u8]) -> Result<Self, Vec<Diagnostic>> {
+        let text = str::from_utf8(bytes).map_err(|error| {
+            let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            let column = good.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            let message = "the file is not UTF-8 text".to_owned();
+            vec![Diagnostic { line: good.split('\n').count(), column, message, suggestion: None }]
+        })?;
+        Self::parse(text)
     }
 
     /// Who may give a command: the policy's word for run commands, fixed for the others.

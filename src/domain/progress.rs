@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{CommitSha, DeployId, PrNumber};
 use super::paths::Offence;
+use super::replay::PolicyReview;
 use super::verdict::Judgement;
 
 /// Reads a step's stored progress; what cannot be read counts as not begun.
@@ -24,6 +25,8 @@ pub struct DiffProgress {
     pub files: usize,
     /// SHA-256 of the receipt: the list of everything that was judged.
     pub receipt: Option<String>,
+    /// The change's own policy file, when it has one.
+    pub policy: Option<PolicyReview>,
     /// The files that the change may not touch, in the order of GitHub's list; may be empty.
     pub offences: Vec<Offence>,
     /// Set when the files could not be read whole; then nothing can be said about the rest.

@@ -1,6 +1,7 @@
 //! The facts of one decision, read once. Plain data; it is filled by `worker` and judged by `gates`.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::ids::{CommitSha, Environment, PrNumber, ProjectName, RepoName, RunId};
 use super::paths::ChangedFile;
@@ -9,7 +10,7 @@ use super::run::{Conclusion, RunKind, RunStatus};
 use super::targets::TargetFact;
 
 /// Everything a decision may look at.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Snapshot {
     /// When it was read.
     pub read_at: DateTime<Utc>,
@@ -23,7 +24,8 @@ pub struct Snapshot {
     pub binding: HeadBinding,
     /// The changed files.
     pub files: FilesFact,
-    /// The base branch's policy.
+    /// The base branch's policy. Not written with the other facts: it is kept by its hash.
+    #[serde(skip, default = "no_policy")]
     pub policy: PolicyFact,
     /// Whether deployment is on for this repository.
     pub armed: bool,
@@ -43,8 +45,12 @@ pub struct Snapshot {
     pub targets: Vec<TargetFact>,
 }
 
+fn no_policy() -> PolicyFact {
+    PolicyFact::Missing
+}
+
 /// Who asks, with the live permission.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActorFact {
     /// GitHub login.
     pub login: String,
@@ -64,7 +70,7 @@ impl ActorFact {
 }
 
 /// The pull request now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeFact {
     /// Its number.
     pub number: PrNumber,
@@ -106,7 +112,7 @@ pub struct TrustFact {
 }
 
 /// Which head a command is bound to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HeadBinding {
     /// The head is the one that was there when the command was given.
     Current,
@@ -128,7 +134,7 @@ pub enum HeadBinding {
 }
 
 /// The list of changed files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FilesFact {
     /// All of them.
     Complete(Vec<ChangedFile>),
@@ -168,7 +174,7 @@ impl PolicyFact {
 }
 
 /// A halt in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HaltFact {
     /// Who called it.
     pub by: String,
@@ -216,7 +222,7 @@ impl Person {
 }
 
 /// One approving review.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
     /// Who approved.
     pub by: Person,
@@ -274,7 +280,7 @@ pub enum CheckStanding {
 }
 
 /// A run of this change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunFact {
     /// Its id.
     pub id: RunId,
@@ -305,7 +311,7 @@ impl RunFact {
 }
 
 /// What is known of one project.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProjectFact {
     /// Its name.
     pub name: ProjectName,
@@ -327,7 +333,7 @@ impl ProjectFact {
 }
 
 /// A lock of one environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockFact {
     /// Which environment.
     pub environment: Environment,
@@ -342,7 +348,7 @@ pub struct LockFact {
 }
 
 /// A run that is changing an environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActiveRun {
     /// Its id.
     pub id: RunId,
@@ -353,7 +359,7 @@ pub struct ActiveRun {
 }
 
 /// What is live.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveFact {
     /// The commit that the service answered with.
     pub commit: CommitSha,

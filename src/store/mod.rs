@@ -8,6 +8,7 @@ pub mod audit;
 pub mod buttons;
 pub mod changes;
 pub mod commands;
+pub mod decisions;
 pub mod deliveries;
 pub mod events;
 pub mod feedback;

@@ -153,7 +153,7 @@ async fn policy(client: &RepoClient, base_ref: &str) -> Result<(PolicyFact, Opti
         return Ok((PolicyFact::Missing, None));
     };
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    let fact = match Policy::parse(&text) {
+    let fact = match Policy::parse_bytes(&bytes) {
         Ok(policy) => PolicyFact::Valid { policy: Box::new(policy), commit },
         Err(diagnostics) => PolicyFact::Invalid(diagnostics),
     };

@@ -321,8 +321,9 @@ async fn decide_and_commit(
         let facts = facts::read(services, &question).await?;
         let snapshot = &facts.snapshot;
         let commit = Commit { services, lease, repository, change, command_id, snapshot };
+        commit.keep_facts(command, facts.policy_text.as_deref()).await?;
         let result = match decide(command, snapshot) {
-            Decision::Start(plan) => commit.start(&plan, facts.policy_text.as_deref()).await,
+            Decision::Start(plan) => commit.start(&plan).await,
             Decision::Refuse(refusal) => commit.refuse(&refusal, &asked.actor).await,
             Decision::Control(control) => commit.control(&control, &asked.actor).await,
             Decision::Answer(wanted) => commit.answer(&wanted, &asked.actor).await,
@@ -348,11 +349,20 @@ struct Commit<'a> {
 }
 
 impl Commit<'_> {
-    async fn start(&self, plan: &Plan, policy_text: Option<&str>) -> Result<(), StoreError> {
+    /// Keeps what a run command is decided from, so that it can be decided again under another policy.
+    async fn keep_facts(&self, command: &Command, policy_text: Option<&str>) -> Result<(), JobError> {
+        let (Some(policy), Some(text)) = (self.snapshot.policy.policy(), policy_text) else { return Ok(()) };
         let store = &self.services.store;
-        if let (Some(hash), Some(text)) = (plan.policy_hash(), policy_text) {
-            store.put_policy(hash, text).await?;
+        store.put_policy(&policy.hash, text).await?;
+        if RunKind::of(command.name).is_some() {
+            let facts = serde_json::to_string(self.snapshot).expect("invariant: facts are plain data with text keys");
+            store.put_decision(self.repository.id, self.command_id, &policy.hash, &facts).await?;
         }
+        Ok(())
+    }
+
+    async fn start(&self, plan: &Plan) -> Result<(), StoreError> {
+        let store = &self.services.store;
         let project_id = self.project_id(plan.project()).await?;
         for target in self.snapshot.targets.iter().filter(|t| t.is_changed_by(plan.kind(), plan.project())) {
             let by_order = self.services.grants.is_some();

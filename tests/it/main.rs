@@ -34,6 +34,7 @@ mod story_hooks;
 mod story_late_events;
 mod story_paths;
 mod story_people;
+mod story_policy;
 mod story_production;
 mod story_propose;
 mod story_recovery;

@@ -76,13 +76,17 @@ pub(super) fn policy_valid(snapshot: &Snapshot) -> GateResult {
             gate,
             Reason::PolicyMissing,
             format!("no `{POLICY_PATH}` on branch {}", inline_code(&snapshot.change.base_ref)),
-            format!("commit a `{POLICY_PATH}` there; the first lines are `version: 1` and `projects:`"),
+            format!("commit a `{POLICY_PATH}` there; a first one is `version: 1` and nothing else"),
         ),
         PolicyFact::Invalid(diagnostics) => {
             let first = diagnostics.first();
             let observed = first.map_or_else(
                 || "the file has mistakes".to_owned(),
-                |d| format!("line {}, column {}: {}", d.line, d.column, escape(&d.message)),
+                |d| {
+                    let instead = d.suggestion.as_deref().map(|text| format!("; write {}", inline_code(text)));
+                    let message = escape(&d.message);
+                    format!("line {}, column {}: {message}{}", d.line, d.column, instead.unwrap_or_default())
+                },
             );
             let more = match diagnostics.len() {
                 0 | 1 => String::new(),
@@ -92,7 +96,10 @@ pub(super) fn policy_valid(snapshot: &Snapshot) -> GateResult {
                 gate,
                 Reason::PolicyInvalid,
                 observed + &more,
-                format!("mend the file on branch {}", inline_code(&snapshot.change.base_ref)),
+                format!(
+                    "mend the file on branch {}; `titan check-policy {POLICY_PATH}` shows every mistake in its line",
+                    inline_code(&snapshot.change.base_ref)
+                ),
             )
         }
     }

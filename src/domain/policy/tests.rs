@@ -295,3 +295,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_first_policy_is_valid_with_and_without_what_it_leaves_out() {
+    let bare = Policy::parse(FIRST_POLICY).expect("a valid policy");
+    assert_eq!((bare.paths.protected.as_slice(), bare.projects.len()), (&["/.github/".to_owned()][..], 0));
+    let whole: String =
+        FIRST_POLICY.lines().map(|line| line.strip_prefix("# ").unwrap_or(line).to_owned() + "\n").collect();
+    let whole = Policy::parse(&whole).expect("a valid policy");
+    assert!(whole.projects.values().all(|project| project.canary.is_some() && project.production.is_some()));
+    assert!(whole.build.run.is_some());
+}

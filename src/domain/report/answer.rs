@@ -9,8 +9,10 @@ use super::words::{Mark, cell, code, count};
 use crate::domain::command::{Command, CommandName, Hint};
 use crate::domain::gates::GateResult;
 use crate::domain::ids::CommitSha;
-use crate::domain::markdown::escape;
+use crate::domain::markdown::{escape, fence};
 use crate::domain::plan::{Control, Refusal};
+use crate::domain::policy::{FIRST_POLICY, POLICY_PATH};
+use crate::domain::reason::Reason;
 use crate::domain::run::RunKind;
 
 /// One gate as a row of a table: finished Markdown, fit for cells.
@@ -76,6 +78,8 @@ struct RefusalAnswer<'a> {
     head: &'a str,
     closed_count: String,
     would_do: &'a [String],
+    /// A policy to copy, as a code block, when there is none.
+    first_policy: String,
 }
 
 /// A refusal: which gates are closed, what was seen, what to do, and the reason codes. `head` is the commit that the
@@ -88,6 +92,8 @@ pub fn refusal(actor: &str, refusal: &Refusal, head: &CommitSha) -> String {
         1 => "1 gate is closed".to_owned(),
         n => format!("{n} gates are closed"),
     };
+    let missing = refusal.gates.iter().any(|gate| gate.reason == Some(Reason::PolicyMissing));
+    let first_policy = if missing { fence(FIRST_POLICY) } else { String::new() };
     render(&RefusalAnswer {
         table,
         asked,
@@ -95,6 +101,7 @@ pub fn refusal(actor: &str, refusal: &Refusal, head: &CommitSha) -> String {
         head: head.short(),
         closed_count,
         would_do: &refusal.would_do,
+        first_policy,
     })
 }
 

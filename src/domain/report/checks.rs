@@ -3,6 +3,7 @@
 //! A refused run posts none: nothing was checked. The checks belong to the head that the run is pinned to, whatever the
 //! head is now. `skipped` and `neutral` are never used: GitHub counts both as passed when a check is required.
 
+mod policy;
 mod proposal;
 mod service;
 
@@ -15,6 +16,7 @@ use super::{ChangeFacts, RunFacts};
 use crate::domain::command::CommandName;
 use crate::domain::ids::CommitSha;
 use crate::domain::run::{Conclusion, RunKind};
+use policy::policy_check;
 use proposal::{build_check, paths_check};
 use service::service_check;
 pub use service::todo;
@@ -28,6 +30,8 @@ const SUMMARY_BYTES: usize = 65_535;
 pub enum CheckName {
     /// The changed files against the policy.
     Paths,
+    /// The change's own policy file; only for a change that has one.
+    Policy,
     /// The build.
     Build,
     /// The canary's verdict.
@@ -38,12 +42,13 @@ pub enum CheckName {
 
 impl CheckName {
     /// Every check.
-    pub const ALL: [Self; 4] = [Self::Paths, Self::Build, Self::Canary, Self::Production];
+    pub const ALL: [Self; 5] = [Self::Paths, Self::Policy, Self::Build, Self::Canary, Self::Production];
 
     /// Its name at GitHub.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Paths => "titan/paths",
+            Self::Policy => "titan/policy",
             Self::Build => "titan/build",
             Self::Canary => "titan/canary",
             Self::Production => "titan/production",
@@ -82,6 +87,8 @@ pub enum CheckState {
 pub struct CheckNote {
     /// The file after the change.
     pub path: String,
+    /// The line, from 1.
+    pub line: usize,
     /// A headline, plain text.
     pub title: String,
     /// What is wrong and what to do, plain text.
@@ -132,7 +139,10 @@ pub fn checks(run: &RunFacts, change: &ChangeFacts) -> Vec<CheckView> {
         return Vec::new();
     }
     match run.kind {
-        RunKind::Propose => vec![paths_check(run, change), build_check(run, change)],
+        RunKind::Propose => {
+            let policy = policy_check(run, change);
+            [Some(paths_check(run, change)), policy, Some(build_check(run, change))].into_iter().flatten().collect()
+        }
         RunKind::Canary => vec![service_check(run, change, CheckName::Canary)],
         RunKind::Promote | RunKind::Rollback => vec![service_check(run, change, CheckName::Production)],
     }

@@ -34,10 +34,11 @@ pub(super) fn check_run(view: &CheckView, nonces: &[String]) -> CheckRunWrite {
 }
 
 fn annotation(note: &CheckNote) -> Annotation {
+    let line = note.line.try_into().unwrap_or(1);
     Annotation {
         path: note.path.clone(),
-        start_line: 1,
-        end_line: 1,
+        start_line: line,
+        end_line: line,
         level: AnnotationLevel::Failure,
         message: note.message.clone(),
         title: Some(note.title.clone()),

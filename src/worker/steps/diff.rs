@@ -2,11 +2,19 @@
 
 use super::{JobError, Outcome, StepContext};
 use crate::clock;
+use crate::domain::command::{Parsed, parse};
 use crate::domain::markdown::escape;
-use crate::domain::paths::{Judged, Listed, PathRules, judge_and_write};
+use crate::domain::paths::{ChangedFile, Judged, Listed, PathRules, RepoPath, judge_and_write};
+use crate::domain::policy::{Diagnostic, POLICY_PATH, Policy};
 use crate::domain::progress::{CutOff, DiffProgress};
+use crate::domain::replay::{self, Past, PolicyReview};
+use crate::domain::snapshot::Snapshot;
 use crate::github::reads::{FileList, PullRequest};
+use crate::github::{GitHubError, RepoClient};
 use crate::worker::files::{self, WholeChange};
+
+/// So many past decisions are decided again under a new policy.
+const REPLAYED: i64 = 50;
 
 pub(super) async fn diff(context: &StepContext<'_>) -> Result<Outcome, JobError> {
     let client = context.github();
@@ -34,12 +42,41 @@ pub(super) async fn diff(context: &StepContext<'_>) -> Result<Outcome, JobError>
     store.put_receipt(context.lease, context.run.id, &judgement.sha256, &judgement.receipt).await?;
     let (count, bad) = (whole.files.len(), judgement.offences.len());
     let receipt = Some(judgement.sha256);
-    context.save(&DiffProgress { files: count, offences: judgement.offences, receipt, cut_off: None }).await?;
+    let policy = review(context, &client, &whole.files).await?;
+    context.save(&DiffProgress { files: count, offences: judgement.offences, receipt, policy, cut_off: None }).await?;
     let noun = if count == 1 { "file" } else { "files" };
     Ok(match bad {
         0 => Outcome::done(format!("{count} {noun}, none protected")),
         _ => Outcome::failed(format!("{bad} of {count} {noun} may not be touched")),
     })
+}
+
+/// The change's own policy file, when it touches it: its mistakes, or what it would have said to past commands.
+async fn review(
+    context: &StepContext<'_>,
+    client: &RepoClient,
+    files: &[ChangedFile],
+) -> Result<Option<PolicyReview>, JobError> {
+    let is_policy = |path: &RepoPath| path.as_bytes() == POLICY_PATH.as_bytes();
+    if !files.iter().any(|file| is_policy(&file.path) || file.previous_path.as_ref().is_some_and(is_policy)) {
+        return Ok(None);
+    }
+    let bytes = match client.get_file(POLICY_PATH, &context.run.head).await {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(Some(PolicyReview { removed: true, ..PolicyReview::default() })),
+        Err(GitHubError::Invalid(message)) => {
+            let diagnostics = vec![Diagnostic { line: 1, column: 1, message, suggestion: None }];
+            return Ok(Some(PolicyReview { diagnostics, ..PolicyReview::default() }));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let rows = context.services.store.list_decisions(context.run.repository_id, REPLAYED).await?;
+    let past = rows.into_iter().filter_map(|row| {
+        let Parsed::Command(command) = parse(&row.text) else { return None };
+        let snapshot: Snapshot = serde_json::from_str(&row.facts).ok()?;
+        Some(Past { command, snapshot, policy: Policy::parse(&row.policy).ok()?, at: row.created_at })
+    });
+    Ok(Some(replay::review(&bytes, past.collect())))
 }
 
 /// What the receipt says beside the files.

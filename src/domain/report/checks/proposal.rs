@@ -20,7 +20,7 @@ const ANNOTATIONS: usize = 100;
 const LISTED_FILES: usize = 50;
 
 /// A check that follows one step.
-fn step_check(run: &RunFacts, change: &ChangeFacts, name: CheckName, step: StepName) -> CheckView {
+pub(super) fn step_check(run: &RunFacts, change: &ChangeFacts, name: CheckName, step: StepName) -> CheckView {
     let step = run.step(step);
     let state = step.map_or(CheckState::Queued, |step| step_state(run, step));
     let ended = matches!(state, CheckState::Completed(_));
@@ -86,6 +86,7 @@ pub(super) fn paths_check(run: &RunFacts, change: &ChangeFacts) -> CheckView {
         .take(ANNOTATIONS)
         .map(|offence| CheckNote {
             path: offence.annotate.clone(),
+            line: 1,
             title: "This file may not be touched here".to_owned(),
             message: plain_line(&format!("{}: {}", offence.path, offence.reason)),
         })

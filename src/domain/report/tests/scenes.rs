@@ -208,6 +208,7 @@ pub(super) fn proposal_with_protected_path() -> RunFacts {
             offence("infra/old.tf", "docs/old.tf", "*.tf"),
         ],
         receipt: Some("5f".repeat(32)),
+        policy: None,
         cut_off: None,
     };
     run
