@@ -23,7 +23,9 @@ pub use person::permission_for;
 use person::{approvals, permission};
 pub use project::choose_project;
 use project::{policy_valid, project_known};
-use service::{armed, canary_passed, lock_free, no_run_active, not_halted, rollback_target, target_given};
+use service::{
+    armed, canary_passed, inside_window, lock_free, no_run_active, not_halted, rollback_target, target_given,
+};
 
 use super::ids::ProjectName;
 use super::reason::Reason;
@@ -70,6 +72,8 @@ pub enum Gate {
     Approvals,
     /// This head passed on the canary.
     CanaryPassed,
+    /// The policy lets promotes in at this time. Shown only when the policy has windows.
+    InsideWindow,
     /// Nobody else holds the environment.
     LockFree,
     /// No other run is changing the project.
@@ -100,6 +104,7 @@ impl Gate {
             Self::UpToDateWithBase => "up-to-date-with-base",
             Self::Approvals => "approvals",
             Self::CanaryPassed => "canary-passed",
+            Self::InsideWindow => "inside-window",
             Self::LockFree => "lock-free",
             Self::NoRunActive => "no-run-active",
             Self::RollbackTarget => "rollback-target",
@@ -164,6 +169,7 @@ pub fn judge(kind: RunKind, project: Option<&ProjectName>, snapshot: &Snapshot) 
     }
     if kind == RunKind::Promote {
         gates.extend([up_to_date(snapshot), approvals(policy, snapshot), canary_passed(policy, name, snapshot)]);
+        gates.extend(inside_window(policy, snapshot));
     }
     if let Some(environment) = kind.environment() {
         gates.push(lock_free(kind, environment, snapshot, fact));

@@ -20,3 +20,4 @@ pub mod run;
 pub mod snapshot;
 pub mod targets;
 pub mod verdict;
+pub mod windows;

@@ -13,16 +13,19 @@ use url::Url;
 
 use super::command::CommandName;
 use super::ids::{Environment, ProjectName, ServiceId};
+use super::windows::Windows;
 
 pub use self::network::BuildNetwork;
 
 pub mod network;
 mod people;
 mod read;
+pub mod schema;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod values;
+mod windows;
 
 /// Where the policy lives in a repository.
 pub const POLICY_PATH: &str = ".github/titan.yml";
@@ -60,6 +63,8 @@ pub struct Policy {
     pub approvals: u32,
     /// How promote merges.
     pub merge: MergeMethod,
+    /// When promotes are let in; `None`: always.
+    pub windows: Option<Windows>,
 }
 
 /// Path rules in gitignore syntax, in the order of the file.
@@ -214,7 +219,7 @@ impl std::fmt::Display for Grant {
 }
 
 /// A team of an organisation: `acme/sre`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct TeamName {
     /// The organisation's login.
     pub org: String,

@@ -73,6 +73,7 @@ reasons! {
     CanaryFailed "canary_failed" "this head's canary did not pass";
     LockHeld "lock_held" "another pull request holds the environment";
     RunActive "run_active" "another run is changing the project now";
+    OutsideWindow "outside_window" "the policy lets no promote in at this time";
     NothingToRollBack "nothing_to_roll_back" "there is no earlier good version";
     NotLiveHere "not_live_here" "production does not run this pull request's version";
 }

@@ -103,7 +103,7 @@ pub struct ChangeFact {
 }
 
 /// Somebody's word for one commit of a fork.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustFact {
     /// Who gave it.
     pub by: String,
@@ -183,7 +183,7 @@ pub struct HaltFact {
 }
 
 /// What was said of the change in reviews. Empty when the policy asks for no approvals.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ReviewsFact {
     /// The newest opinion of each person who may push and who approves.
     pub approvals: Vec<Approval>,
@@ -203,7 +203,7 @@ impl ReviewsFact {
 }
 
 /// Somebody at GitHub.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// The login at that time.
     pub login: String,
@@ -233,7 +233,7 @@ pub struct Approval {
 }
 
 /// What others reported about the head.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChecksFact {
     /// The command does not ask for it.
     NotAsked,
@@ -249,7 +249,7 @@ pub enum ChecksFact {
 }
 
 /// A check that the base branch's rules require.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequiredCheck {
     /// Its name.
     pub name: String,
@@ -258,7 +258,7 @@ pub struct RequiredCheck {
 }
 
 /// A check run or a commit status.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportedCheck {
     /// Its name.
     pub name: String,
@@ -269,7 +269,7 @@ pub struct ReportedCheck {
 }
 
 /// How somebody's check stands, with GitHub's own word.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CheckStanding {
     /// Good, as GitHub counts it.
     Green(String),

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::ids::{Environment, ProjectName, RepoName};
 use super::run::RunKind;
 
@@ -63,7 +65,7 @@ impl Grants {
 }
 
 /// What one target is called: as the policy names it and, for a hook, also by the service that it deploys.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetNames {
     /// As the policy names it: a service id or a hook's name.
     pub shown: String,
@@ -79,7 +81,7 @@ impl TargetNames {
 }
 
 /// Whose a target is, seen from one repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Standing {
     /// This repository's, or nobody's yet.
     Ours,
@@ -90,7 +92,7 @@ pub enum Standing {
 }
 
 /// One target of one project with its standing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetFact {
     /// Whose policy names it.
     pub project: ProjectName,

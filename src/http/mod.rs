@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod pages;
 pub mod pipeline;
 pub mod problem;
+pub mod schema;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -78,6 +79,7 @@ pub fn router(state: WebState) -> Router {
         .merge(health::routes())
         .merge(metrics::routes())
         .merge(api::routes())
+        .merge(schema::routes())
         .layer(middleware::from_fn(limit_time));
     Router::new()
         .merge(pages)
@@ -96,7 +98,9 @@ pub fn router(state: WebState) -> Router {
 
 /// Whether programs, not people, look at this path.
 fn is_for_programs(path: &str) -> bool {
-    ["/api", "/webhooks", "/assets"].iter().any(|area| path == *area || path.starts_with(&format!("{area}/")))
+    ["/api", "/webhooks", "/assets", "/schema"]
+        .iter()
+        .any(|area| path == *area || path.starts_with(&format!("{area}/")))
 }
 
 async fn no_such_path(uri: Uri) -> Response {

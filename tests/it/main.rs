@@ -14,6 +14,7 @@ mod github_sim;
 mod pages;
 mod paths_by_git;
 mod playground;
+mod policy_schema;
 mod postgres;
 mod probe;
 mod render;

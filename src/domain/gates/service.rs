@@ -9,6 +9,7 @@ use crate::domain::reason::Reason;
 use crate::domain::run::{Conclusion, RunKind};
 use crate::domain::snapshot::{ProjectFact, Snapshot};
 use crate::domain::targets::Standing;
+use crate::domain::windows::Closed;
 
 /// Titan's key for Render reaches every service of its account, so a policy's word alone is not enough.
 pub(super) fn target_given(kind: RunKind, project: Option<&ProjectName>, snapshot: &Snapshot) -> GateResult {
@@ -25,6 +26,24 @@ pub(super) fn target_given(kind: RunKind, project: Option<&ProjectName>, snapsho
     let way_out = "name a service of this repository in the policy, or ask Titan's operator to give it this one with \
                    `TARGET_REPOSITORIES`";
     fail(gate, Reason::TargetNotGiven, observed, way_out)
+}
+
+/// Whether the policy lets a promote in now; `None` for a policy without windows. A canary and a rollback are always let
+/// in: the one is seen by nobody, and the other must never have to wait.
+pub(super) fn inside_window(policy: &Policy, snapshot: &Snapshot) -> Option<GateResult> {
+    let gate = Gate::InsideWindow;
+    let windows = policy.windows.as_ref()?;
+    let now = snapshot.read_at.with_timezone(&windows.zone).format("%a %Y-%m-%d %H:%M");
+    let why = match windows.check(snapshot.read_at) {
+        Ok(()) => return Some(pass(gate, format!("{now} in {} is open", windows.zone))),
+        Err(Closed::OutsideHours) => format!("open: {}", inline_code(&windows.hours())),
+        Err(Closed::Frozen(freeze)) => format!("frozen: {}", inline_code(&freeze)),
+    };
+    let way_out = match windows.next_opening(snapshot.read_at) {
+        Some(at) => format!("comment again from {} in {} on", at.format("%a %Y-%m-%d %H:%M"), windows.zone),
+        None => "nothing opens within two years; change `windows` in the policy".to_owned(),
+    };
+    Some(fail(gate, Reason::OutsideWindow, format!("{now} in {}, {why}", windows.zone), way_out))
 }
 
 pub(super) fn armed(snapshot: &Snapshot) -> GateResult {

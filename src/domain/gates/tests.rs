@@ -164,6 +164,7 @@ fn disturbances() -> Vec<(&'static str, Disturb, &'static [RunKind], Reason)> {
             &[Propose, Canary, Promote],
             Reason::HeadAmbiguous,
         ),
+        ("outside the windows", outside_windows, &[Promote], Reason::OutsideWindow),
         (
             "a protected file",
             |s| s.files = FilesFact::Complete(vec![file("infra/main.tf"), file("web/a")]),
@@ -268,6 +269,29 @@ pub(super) fn lock(environment: Environment, owner: i64) -> LockFact {
         reason: String::new(),
         since: DateTime::UNIX_EPOCH,
     }
+}
+
+/// A policy that is closed at the time of the snapshot.
+fn outside_windows(snapshot: &mut Snapshot) {
+    let day = snapshot.read_at.format("%Y-%m-%d");
+    let text = format!("{POLICY}windows: {{zone: UTC, freeze: [{day}]}}\n");
+    let old = snapshot.policy.policy().expect("valid").hash.clone();
+    let policy = Policy { hash: old, ..Policy::parse(&text).expect("a policy") };
+    snapshot.policy = PolicyFact::Valid { policy: Box::new(policy), commit: sha('0') };
+}
+
+#[test]
+fn a_closed_window_names_the_next_opening_in_its_own_zone() {
+    let mut closed = snapshot();
+    closed.read_at = "2026-11-27T11:30:00Z".parse().expect("a Friday");
+    let text = format!("{POLICY}windows: {{zone: Europe/Berlin, open: [Mon-Thu 08:00-17:00, Fri 08:00-12:00]}}\n");
+    closed.policy = PolicyFact::Valid { policy: Box::new(Policy::parse(&text).expect("a policy")), commit: sha('0') };
+    let gates = judge(RunKind::Promote, None, &closed);
+    let gate = gates.iter().find(|gate| gate.gate == Gate::InsideWindow).expect("the policy has windows");
+    assert_eq!(gate.reason, Some(Reason::OutsideWindow));
+    assert_eq!(gate.observed, "Fri 2026-11-27 12:30 in Europe/Berlin, open: `Mon-Thu 08:00-17:00, Fri 08:00-12:00`");
+    assert_eq!(gate.way_out, "comment again from Mon 2026-11-30 08:00 in Europe/Berlin on");
+    assert!(judge(RunKind::Promote, None, &snapshot()).iter().all(|gate| gate.gate != Gate::InsideWindow));
 }
 
 #[test]

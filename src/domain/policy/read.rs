@@ -44,7 +44,17 @@ pub(super) fn policy(root: &Node, hash: String) -> Result<Policy, Vec<Diagnostic
 
 impl Reader {
     fn policy(&mut self, root: &Node, hash: String) -> Option<Policy> {
-        let known = ["version", "paths", "build", "projects", "permissions", "required_checks", "approvals", "merge"];
+        let known = [
+            "version",
+            "paths",
+            "build",
+            "projects",
+            "permissions",
+            "required_checks",
+            "approvals",
+            "merge",
+            "windows",
+        ];
         let top = self.section(root, "", &known)?;
         self.version(&top);
         let paths = top.get("paths").map_or_else(PathPolicy::default, |node| self.paths(node));
@@ -64,7 +74,8 @@ impl Reader {
             Some(node) => self.word(node, "merge", &methods).unwrap_or(MergeMethod::Squash),
             None => MergeMethod::Squash,
         };
-        Some(Policy { hash, paths, build, projects, permissions, required_checks, approvals, merge })
+        let windows = top.get("windows").and_then(|node| self.windows(node));
+        Some(Policy { hash, paths, build, projects, permissions, required_checks, approvals, merge, windows })
     }
 
     fn version(&mut self, top: &Section<'_>) {
@@ -103,7 +114,7 @@ impl Reader {
     }
 
     /// Tells that a list without entries does not mean what leaving it out means.
-    fn not_empty(&mut self, node: &Node, name: &str, consequence: &str) {
+    pub(super) fn not_empty(&mut self, node: &Node, name: &str, consequence: &str) {
         if matches!(&node.value, Value::List(items) if items.is_empty()) {
             self.tell(node.at, format!("{name} is an empty list: {consequence}; leave the key out"), None);
         }

@@ -306,3 +306,24 @@ fn the_first_policy_is_valid_with_and_without_what_it_leaves_out() {
     assert!(whole.projects.values().all(|project| project.canary.is_some() && project.production.is_some()));
     assert!(whole.build.run.is_some());
 }
+
+#[test]
+fn mistakes_in_windows_are_told_in_their_place() {
+    let told = |windows: &str| -> Vec<(usize, String, Option<String>)> {
+        let text = format!("version: 1\nwindows:\n{windows}");
+        let found = Policy::parse(&text).expect_err(windows);
+        found.into_iter().map(|one| (one.line, one.message, one.suggestion)).collect()
+    };
+    let found = told("  zone: Europe/Berln\n");
+    assert_eq!((found[0].0, found[0].2.as_deref()), (3, Some("Europe/Berlin")));
+    assert_eq!(told("  zone: berlin\n  open: ['08:00-09:00']\n")[0].2.as_deref(), Some("Europe/Berlin"));
+    assert!(told("  open: ['08:00-09:00']\n")[0].1.contains("no zone"));
+    assert!(told("  zone: UTC\n")[0].1.contains("neither open nor freeze"));
+    assert!(told("  zone: UTC\n  open: []\n")[0].1.contains("never be open"));
+    let found = told("  zone: UTC\n  open:\n    - Mon 8-17\n    - Tue 08:00-09:00\n  freeze: [2026-13-01]\n");
+    assert_eq!(found.iter().map(|one| one.0).collect::<Vec<_>>(), [5, 7]);
+    assert!(
+        found[0].1.contains("\"Mon 8-17\" in windows.open has \"8\" where a time such as 08:00 belongs"),
+        "{found:?}"
+    );
+}

@@ -309,7 +309,8 @@ fn home(key: &str) -> Option<&'static str> {
         "render" | "hook" | "url" | "health" | "identity" => "canary or production of a project",
         "json" | "header" => "identity",
         "propose" | "promote" | "rollback" => "permissions",
-        "projects" | "permissions" | "approvals" | "merge" | "build" | "version" => "the top of the policy",
+        "zone" | "open" | "freeze" => "windows",
+        "projects" | "permissions" | "windows" | "approvals" | "merge" | "build" | "version" => "the top of the policy",
         _ => return None,
     })
 }

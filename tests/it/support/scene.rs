@@ -293,6 +293,7 @@ fn policy() -> Policy {
         required_checks: RequiredChecks::Base,
         approvals: 0,
         merge: MergeMethod::Squash,
+        windows: None,
     }
 }
 
