@@ -172,9 +172,7 @@ impl App {
             metrics: metrics(),
         };
         let server = tokio::spawn(serve(listener, state, stop.clone()));
-        let mut hidden = vec![services.output_dir.clone()];
-        hidden.extend(config.key_file.as_ref().and_then(|file| file.canonicalize().ok()));
-        tokio::spawn(look_at_isolation(services.clone(), hidden));
+        tokio::spawn(look_at_isolation(services.clone()));
         let workers = tokio::spawn(work(services, migrated, stop.clone()));
         tracing::info!(%address, public_url = %config.public_url, "titan is up");
         Ok(Self { address, store, events, stop, server, workers, database })
@@ -221,8 +219,8 @@ fn services(config: &Config, store: &Store, options: Options) -> Result<Services
         redactor: redactor(config),
         public_url: config.public_url.clone(),
         github_url: config.github.web_url.clone(),
+        build_rules: Rules { hidden: hidden(config, &output_dir), ..build_rules(&config.build) },
         output_dir,
-        build_rules: build_rules(&config.build),
         supervisor: options.supervisor,
         pace: options.pace,
         build_slots: Arc::new(Semaphore::new(BUILD_SLOTS)),
@@ -239,7 +237,14 @@ pub fn build_rules(config: &BuildConfig) -> Rules {
         cpu_percent: config.cpu_percent,
         disk_bytes: config.disk_bytes,
         output_bytes: config.output_bytes,
+        hidden: Vec::new(),
     }
+}
+
+/// Where Titan's own things are.
+fn hidden(config: &Config, output_dir: &Path) -> Vec<PathBuf> {
+    let key = config.key_file.as_ref().and_then(|file| file.canonicalize().ok());
+    std::iter::once(output_dir.to_owned()).chain(key).collect()
 }
 
 /// Half of the machine's memory, but no more than builds usually want.
@@ -251,13 +256,13 @@ fn usual_memory() -> u64 {
 
 /// Tries the isolation of builds once and says loudly what holds from now on. Each build is isolated anew whatever this
 /// says; an operator should not learn from the first build that none can be.
-async fn look_at_isolation(services: Services, hidden: Vec<PathBuf>) {
+async fn look_at_isolation(services: Services) {
     let rules = &services.build_rules;
     if rules.isolation == Isolation::Off {
         tracing::warn!("BUILD_ISOLATION=off: builds are NOT isolated; whoever may propose can read what Titan can");
         return;
     }
-    match sandbox::check(&services.supervisor, rules, &services.output_dir.join("builds"), hidden).await {
+    match sandbox::check(&services.supervisor, rules, &services.output_dir.join("builds")).await {
         Ok(memory) => tracing::info!(memory_is_limited_by = %memory, "builds are isolated"),
         Err(why) => tracing::error!(
             %why,

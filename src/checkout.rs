@@ -35,11 +35,9 @@ const SLOW_BYTES: &str = "1000";
 const SLOW_SECONDS: &str = "60";
 
 /// Settings for every call: nothing of the repository is run, nothing is asked, nothing stays behind.
-const SETTINGS: [(&str, &str); 16] = [
+const SETTINGS: [(&str, &str); 15] = [
     ("core.hooksPath", "/dev/null"),
     ("core.attributesFile", "/dev/null"),
-    // a folder that only looks like a repository, inside of the checkout, is none
-    ("safe.bareRepository", "explicit"),
     ("core.fsmonitor", "false"),
     ("core.protectHFS", "true"),
     ("core.protectNTFS", "true"),
@@ -327,6 +325,6 @@ mod tests {
         assert!(
             remote.contains("\"http.https://github.example:8443/.extraHeader\"") && remote.contains("Authorization")
         );
-        assert!(remote.contains("\"GIT_CONFIG_COUNT\"=Some(\"17\")"), "{remote}");
+        assert!(remote.contains("\"GIT_CONFIG_COUNT\"=Some(\"16\")"), "{remote}");
     }
 }

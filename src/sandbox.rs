@@ -74,6 +74,8 @@ pub struct Rules {
     pub disk_bytes: u64,
     /// The limit for the output of all commands together.
     pub output_bytes: u64,
+    /// What no build may see, such as Titan's own folder: where one of these would be seen, nothing is built.
+    pub hidden: Vec<PathBuf>,
 }
 
 /// What to run and within which limits.
@@ -243,17 +245,11 @@ async fn judge(
     }))
 }
 
-/// Tries the isolation and looks at it from inside. `scratch` is a folder of Titan's; `hidden` are paths that a build
-/// must not see. Tells how memory is limited.
+/// Tries the isolation and looks at it from inside. `scratch` is a folder of Titan's. Tells how memory is limited.
 ///
 /// # Errors
 /// What is missing and what to do, as a sentence.
-pub async fn check(
-    supervisor: &Path,
-    rules: &Rules,
-    scratch: &Path,
-    hidden: Vec<PathBuf>,
-) -> Result<MemoryLimit, String> {
+pub async fn check(supervisor: &Path, rules: &Rules, scratch: &Path) -> Result<MemoryLimit, String> {
     let folder = scratch.join(format!("check-{}", uuid::Uuid::new_v4().simple()));
     let request = BuildRequest {
         workspace: folder.join("workspace"),
@@ -269,7 +265,7 @@ pub async fn check(
     }
     let (sender, _) = mpsc::channel(1);
     let mut budget = Budget::new(Instant::now() + CHECK_LIMIT, rules.output_bytes, sender, mpsc::channel(1).1);
-    let orders = Orders { check: true, hidden, ..watch::orders(&request, false) };
+    let orders = Orders { check: true, ..watch::orders(&request, false) };
     let ended = watch::run_with(&request, Some(orders), None, 0, &["titan-check".to_owned()], &mut budget).await;
     if let Err(error) = remove(&folder) {
         tracing::warn!(%error, "could not remove the folder of the isolation's check");

@@ -100,7 +100,7 @@ async fn start(folder: &Path, port: u16, supervisor: PathBuf) -> anyhow::Result<
 /// said where nobody overlooks it.
 async fn isolate_if_possible(config: &mut Config, supervisor: &Path, folder: &Path) {
     let rules = crate::app::build_rules(&config.build);
-    if let Err(why) = crate::sandbox::check(supervisor, &rules, folder, Vec::new()).await {
+    if let Err(why) = crate::sandbox::check(supervisor, &rules, folder).await {
         config.build.isolated = false;
         println!("WARNING: this machine cannot isolate builds, so the sample's builds run as you, with your files.");
         println!("         `titan serve` would refuse to build here: {why}\n");

@@ -9,14 +9,14 @@ use std::io::{self, IoSlice, PipeReader, PipeWriter, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::process::{DumpableBehavior, Gid, Pid, Resource, Rlimit, Signal, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::orders::{INSIDE_ID, INSIDE_WORKSPACE, Orders, PROXY_PORT, Report, Step, Told, Trouble};
+use super::orders::{INSIDE_HOME, INSIDE_ID, INSIDE_WORKSPACE, Orders, PROXY_PORT, Report, Step, Told, Trouble};
 use super::root::Pieces;
 use super::{seccomp, supervisor};
 
@@ -58,8 +58,9 @@ fn live(start: &mut Start<'_>) -> Result<Report, Trouble> {
     let gone = |error| Trouble::new(Step::Namespaces, "the supervisor is gone", error);
     start.go.read_exact(&mut byte).map_err(gone)?;
     isolate(start)?;
+    keep_hidden(start.orders)?;
     if start.orders.check {
-        return check(start.orders);
+        return check();
     }
     Ok(run(start.program, start.words))
 }
@@ -179,8 +180,30 @@ fn run(program: &OsString, words: &[OsString]) -> Report {
     }
 }
 
+/// A folder of tools that holds Titan's own would show it.
+fn keep_hidden(orders: &Orders) -> Result<(), Trouble> {
+    // these are made anew, whatever is at the same path outside
+    let anew = [INSIDE_WORKSPACE, INSIDE_HOME, "/home", "/tmp"].map(Path::new);
+    let all = [&orders.workspace, &orders.home].into_iter().chain(&orders.hidden);
+    let mut hidden = all.filter(|path| !anew.contains(&path.as_path()));
+    // reached in any way but by a folder that is not there
+    let seen =
+        |path: &&PathBuf| !matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    match hidden.find(seen) {
+        None => Ok(()),
+        Some(path) => {
+            let what = format!("a build would see {}", path.display());
+            Err(Trouble::new(
+                Step::Shown,
+                what,
+                io::Error::other("a folder of BUILD_TOOLS, or of the system, holds it"),
+            ))
+        }
+    }
+}
+
 /// Looks at the isolation from inside: what must not work is tried.
-fn check(orders: &Orders) -> Result<Report, Trouble> {
+fn check() -> Result<Report, Trouble> {
     let mut wrong: Vec<String> = Vec::new();
     let mut must = |holds: bool, what: &str| {
         if !holds {
@@ -197,9 +220,6 @@ fn check(orders: &Orders) -> Result<Report, Trouble> {
     must(cannot_write("/usr/titan-check"), "it can write to /usr");
     must(cannot_write("/titan-check"), "it can write to the root folder");
     must(cannot_write("/proc/sys/kernel/hostname"), "it can change the kernel's settings");
-    for hidden in [&orders.workspace, &orders.home].into_iter().chain(&orders.hidden) {
-        must(!hidden.exists(), &format!("it sees {} (move it out of the folders that builds see)", hidden.display()));
-    }
     must(!Path::new("/sys/fs").exists() && !Path::new("/run").exists(), "it sees /sys or /run");
     let interfaces = std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
     let outward = interfaces.lines().skip(2).any(|line| !line.trim_start().starts_with("lo:"));

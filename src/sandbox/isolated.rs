@@ -241,6 +241,7 @@ fn advice(trouble: &Trouble) -> String {
             format!("the folder {what} cannot be shown to the build as it is"),
             "it must exist, be readable, and have no symbolic link on its way",
         ),
+        Step::Shown => (what.clone(), "move it out of the folders that builds see, or show others"),
         Step::Check => (
             format!("the isolation was made but does not hold: {what}"),
             "look for what is special about this machine's kernel or container",

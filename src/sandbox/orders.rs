@@ -36,7 +36,7 @@ pub(super) struct Orders {
     pub(super) listen: bool,
     /// Whether to look at the isolation from inside instead of running the command.
     pub(super) check: bool,
-    /// For the look from inside: what must not be seen.
+    /// What must not be seen from inside.
     pub(super) hidden: Vec<PathBuf>,
 }
 
@@ -106,6 +106,8 @@ pub(super) enum Step {
     Network,
     /// Limits, capabilities, system calls.
     Confine,
+    /// Seeing that nothing of Titan's is shown.
+    Shown,
     /// Looking at the result from inside.
     Check,
 }

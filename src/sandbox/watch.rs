@@ -98,7 +98,7 @@ pub(super) fn orders(request: &BuildRequest, listen: bool) -> Orders {
         file_bytes: rules.disk_bytes,
         listen,
         check: false,
-        hidden: Vec::new(),
+        hidden: rules.hidden.clone(),
     }
 }
 

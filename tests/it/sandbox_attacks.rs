@@ -248,7 +248,7 @@ async fn a_build_cannot_fill_the_disk() {
         }
     }
     let (_, log) = build(
-        place.script("head -c 200000000 /dev/zero > big; ls -l big; dd if=/dev/zero of=/tmp/x bs=1M count=700; exit 1"),
+        place.script("head -c 200000000 /dev/zero > big; ls -l big; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14; do head -c 40000000 /dev/zero > /tmp/$i; done; exit 1"),
     )
     .await;
     assert!(!log.contains(" 200000000 ") && log.contains("No space left on device"), "{log}");
@@ -328,15 +328,26 @@ async fn a_machine_that_cannot_isolate_builds_nothing_and_says_why() {
     let Err(SandboxError::NotIsolated(why)) = outcome else { panic!("{outcome:?} {log}") };
     assert!(why.contains("sysctl user.max_user_namespaces"), "{why}");
     assert!(!place.workspace().join("made").exists(), "nothing ran: {log}");
-    let checked = titan::sandbox::check(&crippled, &rules(), place.folder.path(), Vec::new()).await;
+    let checked = titan::sandbox::check(&crippled, &rules(), place.folder.path()).await;
     assert!(checked.expect_err("the check sees it too").contains("user namespaces"));
-    // what the operator shows to builds must not hold Titan's own folder
-    let mut shown = rules();
-    shown.tools = vec![place.folder.path().to_owned()];
-    let program = Path::new(env!("CARGO_BIN_EXE_titan"));
-    let hidden = vec![place.folder.path().join("workspace")];
-    let checked = titan::sandbox::check(program, &shown, place.folder.path(), hidden).await;
-    assert!(checked.expect_err("it is seen").contains("move it out"));
+}
+
+#[tokio::test]
+async fn a_folder_of_tools_that_holds_what_is_titan_s_is_not_shown() {
+    isolated_or_return!();
+    let mut place = Place::new();
+    let key = tempfile::tempdir().expect("a folder");
+    std::fs::write(key.path().join("titan.pem"), "s3cret").expect("a key");
+    for (tools, hidden) in [(place.folder.path(), Vec::new()), (key.path(), vec![key.path().join("titan.pem")])] {
+        place.rules.tools = vec![tools.to_owned()];
+        place.rules.hidden = hidden;
+        let program = Path::new(env!("CARGO_BIN_EXE_titan"));
+        let checked = titan::sandbox::check(program, &place.rules, place.folder.path()).await;
+        assert!(checked.expect_err("the look at the start sees it").contains("move it out"));
+        let (outcome, log) = build(place.script("touch made")).await;
+        let Err(SandboxError::NotIsolated(why)) = outcome else { panic!("{outcome:?} {log}") };
+        assert!(why.contains("a build would see") && !place.workspace().join("made").exists(), "{why}");
+    }
 }
 
 fn write_program(path: &Path, text: &str) {
@@ -431,7 +442,7 @@ async fn ordinary_builds_work_and_isolation_costs_little() {
     println!("a command takes {:?} without and {:?} with isolation", took[0], took[1]);
     assert!(took[1] < took[0] + Duration::from_millis(500), "{took:?}");
     let program = Path::new(env!("CARGO_BIN_EXE_titan"));
-    let memory = titan::sandbox::check(program, &rules(), place.folder.path(), Vec::new()).await.expect("it holds");
+    let memory = titan::sandbox::check(program, &rules(), place.folder.path()).await.expect("it holds");
     println!("memory is limited by {memory}");
     assert!(matches!(memory, MemoryLimit::Cgroup | MemoryLimit::Watched));
 }

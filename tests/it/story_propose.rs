@@ -163,3 +163,22 @@ async fn a_build_sees_nothing_of_titans_environment() {
     }
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_builds_cannot_be_isolated_nothing_is_built_and_the_reason_is_told() {
+    if !crate::support::place::can_isolate() {
+        return;
+    }
+    // the operator shows builds the folder in which Titan keeps its own things
+    let shown = tempfile::tempdir().expect("a folder");
+    let output = shown.path().join("titan").display().to_string();
+    let setup = world().setting("OUTPUT_DIR", &output).setting("BUILD_TOOLS", &shown.path().display().to_string());
+    let world = setup.start().await;
+    let pr = world.pull_request(GOOD);
+    world.say(pr, "carol", "/titan propose").await;
+    assert_eq!(world.runs(pr).await, ["propose failure"]);
+    assert_eq!(world.conclusion(pr, "titan/build"), "failure");
+    let comment = world.status_comment(pr);
+    assert!(comment.contains("builds are refused on this machine") && comment.contains("operator"), "{comment}");
+    world.end().await;
+}

@@ -23,7 +23,7 @@ pub fn can_isolate() -> bool {
             let place = tempfile::tempdir().expect("a folder");
             let required = Rules { isolation: Isolation::Required, ..plain_rules() };
             let program = Path::new(env!("CARGO_BIN_EXE_titan"));
-            runtime.block_on(titan::sandbox::check(program, &required, place.path(), Vec::new()))
+            runtime.block_on(titan::sandbox::check(program, &required, place.path()))
         });
         match asked.join().expect("the check") {
             Ok(memory) => {
@@ -54,6 +54,7 @@ fn plain_rules() -> Rules {
         cpu_percent: None,
         disk_bytes: 1 << 30,
         output_bytes: 1 << 20,
+        hidden: Vec::new(),
     }
 }
 
