@@ -24,6 +24,7 @@ use crate::render::{Render, RenderSettings};
 use crate::sandbox::{self, Isolation, Rules};
 use crate::store::Store;
 use crate::worker::Services;
+use crate::worker::governor::SharedBudgets;
 use crate::worker::pace::Pace;
 use crate::worker::pool::Pool;
 
@@ -199,12 +200,14 @@ impl App {
 
 fn services(config: &Config, store: &Store, options: Options) -> Result<Services, StartError> {
     let output_dir = usable(&config.output_dir)?;
-    let github = GitHub::new(&GitHubSettings {
+    let credentials = GitHubSettings {
         api_url: config.github.api_url.clone(),
         git_url: config.github.web_url.clone(),
         app_id: config.github.app_id.clone(),
         private_key_pem: config.github.private_key.clone(),
-    })?;
+    };
+    let budgets = SharedBudgets::new(store.clone(), options.pace.calls);
+    let github = GitHub::governed(&credentials, Arc::new(budgets))?;
     let settings = RenderSettings {
         api_url: config.render.api_url.clone(),
         api_key: config.render.api_key.clone(),

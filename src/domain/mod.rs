@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod binding;
+pub mod budget;
 pub mod command;
 pub mod consequence;
 pub mod gates;

@@ -142,9 +142,10 @@ impl GitHub {
             permissions: access.permissions().iter().copied().collect(),
         };
         let path = format!("/app/installations/{}/access_tokens", repo.installation);
-        let call = Call::write(Method::POST, path, &body)?;
+        // A token too many does no harm.
+        let call = Call::write(Method::POST, path, &body)?.repeatable();
         // Boxed because sending may mint, and minting sends (in the App's name, where it ends).
-        let answer = Box::pin(self.send(&call, Sender::App)).await.map_err(|error| match error {
+        let answer = Box::pin(self.send(&call, Sender::Mint(repo, access))).await.map_err(|error| match error {
             GitHubError::Invalid(why) => GitHubError::Unauthorized(format!(
                 "the installation does not give the App {access:?} access to {}; check the App's permissions and the \
                  repositories it is installed on ({why})",
@@ -165,6 +166,11 @@ impl RepoClient {
     /// `Unauthorized` when the App or the installation lacks the permission, `NotFound` when the installation is gone.
     pub async fn token(&self, access: Access) -> Result<SecretString, GitHubError> {
         self.github.installation_token(&self.repo, access).await
+    }
+
+    /// Drops a token that was refused somewhere else than in a call, by git.
+    pub async fn forget_token(&self, access: Access, refused: &SecretString) {
+        self.github.forget_token(&self.repo, access, refused).await;
     }
 
     /// Where git finds the repository: `<GITHUB_URL>/owner/name.git`, without credentials.

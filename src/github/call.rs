@@ -1,20 +1,26 @@
 //! One request to GitHub and its answer: building, sending, repeating reads, following pages.
 //!
 //! Knows HTTP and nothing of what is said. A write goes out once, except that a 401 (GitHub did nothing) is answered
-//! with a fresh token. Never puts a token or a request body into an error or a log line.
+//! with a fresh token. The [`Governor`](super::governor::Governor) is asked before each call and told of each answer.
+//! Never puts a token or a request body into an error or a log line.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH, LINK, LOCATION};
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::error::Category;
 use url::Url;
 
+use super::cache::Kept;
+use super::governor::{Payer, Told};
 use super::{Access, GitHub, GitHubError, RepoClient, RepoRef, status};
+use crate::domain::budget::{Ask, Lane, Seen};
+use crate::domain::ids::InstallationId;
 
 /// GitHub's own JSON.
 const ACCEPT_JSON: &str = "application/vnd.github+json";
@@ -36,8 +42,26 @@ const REDIRECT_LIMIT: usize = 3;
 pub(super) enum Sender<'a> {
     /// The App itself, with its JWT.
     App,
+    /// The App itself, for a token of the installation with this access; the installation's budget pays.
+    Mint(&'a RepoRef, Access),
     /// The installation, with a token narrowed to one repository and this access.
     Repo(&'a RepoRef, Access),
+}
+
+impl Sender<'_> {
+    fn payer(self) -> Payer {
+        match self {
+            Self::App => None,
+            Self::Mint(repo, _) | Self::Repo(repo, _) => Some(repo.installation),
+        }
+    }
+
+    fn lane(self) -> Lane {
+        match self {
+            Self::App => Lane::Decision,
+            Self::Mint(_, access) | Self::Repo(_, access) => access.lane(),
+        }
+    }
 }
 
 /// A request before it has a token.
@@ -48,12 +72,16 @@ pub(super) struct Call {
     query: Vec<(&'static str, String)>,
     body: Option<Bytes>,
     accept: &'static str,
+    /// When it is not the one of the token.
+    lane: Option<Lane>,
+    /// Whether it may be sent again after an answer that tells nothing.
+    repeatable: bool,
 }
 
 impl Call {
     /// A read. `path` begins with `/` and is already encoded.
     pub(super) fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::GET, path: path.into(), query: Vec::new(), body: None, accept: ACCEPT_JSON }
+        Self { repeatable: true, ..Self::bare(Method::GET, path) }
     }
 
     /// A write with a JSON body.
@@ -61,12 +89,25 @@ impl Call {
         let path = path.into();
         let body = serde_json::to_vec(body)
             .map_err(|e| GitHubError::Invalid(format!("{method} {path}: the request cannot be written: {e}")))?;
-        Ok(Self { method, path, query: Vec::new(), body: Some(body.into()), accept: ACCEPT_JSON })
+        Ok(Self { body: Some(body.into()), ..Self::bare(method, path) })
     }
 
     /// A write without a body.
     pub(super) fn bare(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), query: Vec::new(), body: None, accept: ACCEPT_JSON }
+        let path = path.into();
+        Self { method, path, query: Vec::new(), body: None, accept: ACCEPT_JSON, lane: None, repeatable: false }
+    }
+
+    /// More or less urgent than other calls with its token.
+    pub(super) fn lane(mut self, lane: Lane) -> Self {
+        self.lane = Some(lane);
+        self
+    }
+
+    /// Harmless to be done twice, so that it is sent again when the answer tells nothing.
+    pub(super) fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
     }
 
     /// With one more query parameter.
@@ -93,20 +134,64 @@ impl Call {
         url.set_query(if query.is_empty() { None } else { Some(query.join("&")) }.as_deref());
         url
     }
+
+    /// What a budget has to know of it. An App's own calls make no content.
+    fn ask(&self, sender: Sender<'_>) -> Ask {
+        let write = self.method != Method::GET && matches!(sender, Sender::Repo(..));
+        Ask { lane: self.lane.unwrap_or(sender.lane()), write }
+    }
+
+    /// Whose kept answers may be used, and under which name: only for facts, which are read again and again.
+    fn question(&self, sender: Sender<'_>, api: &Url) -> Option<(InstallationId, String)> {
+        match sender {
+            Sender::Repo(repo, Access::Read) if self.method == Method::GET => {
+                Some((repo.installation, format!("{} {}", self.accept, self.url(api))))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// An answer with its whole body.
 pub(super) struct Answer {
     name: String,
+    /// Whether it was asked for as JSON.
+    as_json: bool,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
 impl Answer {
-    /// Reads the JSON body.
+    #[cfg(test)]
+    pub(super) fn new(name: String, status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
+        Self { name, as_json: true, status, headers, body }
+    }
+
+    /// Another answer to the same question.
+    pub(super) fn with(&self, status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
+        Self { name: self.name.clone(), as_json: self.as_json, status, headers, body }
+    }
+
+    /// Reads the JSON body. One that is no JSON at all was cut off or is somebody else's: it tells nothing.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, GitHubError> {
-        serde_json::from_slice(&self.body).map_err(|e| self.unexpected(&format!("the body cannot be read: {e}")))
+        serde_json::from_slice(&self.body).map_err(|error| match error.classify() {
+            Category::Data => self.unexpected(&format!("the body cannot be read: {error}")),
+            Category::Io | Category::Syntax | Category::Eof => self.broken(&error),
+        })
+    }
+
+    fn broken(&self, error: &serde_json::Error) -> GitHubError {
+        GitHubError::Transient(format!("{}: {}: the body is not JSON: {error}", self.name, self.status))
+    }
+
+    /// That the body is JSON if it shall be, before anybody looks into it.
+    fn whole(self) -> Result<Self, GitHubError> {
+        if self.as_json && self.status != StatusCode::NO_CONTENT {
+            let read: Result<IgnoredAny, _> = serde_json::from_slice(&self.body);
+            read.map_err(|error| self.broken(&error))?;
+        }
+        Ok(self)
     }
 
     /// An answer that makes no sense, named by its request.
@@ -126,12 +211,12 @@ impl Answer {
     pub(super) fn message(&self) -> String {
         status::message(&self.body)
     }
+}
 
-    /// Whether the `Link` header names a next page; `None` without such a header.
-    fn has_next(&self) -> Option<bool> {
-        let link = self.headers.get(LINK)?.to_str().ok()?;
-        Some(link.split(',').any(|part| part.contains("rel=\"next\"") || part.contains("rel=next")))
-    }
+/// Whether the `Link` header names a next page; `None` without such a header.
+pub(super) fn has_next(headers: &HeaderMap) -> Option<bool> {
+    let link = headers.get(LINK)?.to_str().ok()?;
+    Some(link.split(',').any(|part| part.contains("rel=\"next\"") || part.contains("rel=next")))
 }
 
 /// A list read page by page.
@@ -144,12 +229,14 @@ pub(super) struct Listed<T> {
 impl GitHub {
     /// Sends and gives only successful answers. Reads are repeated on transient failures, writes never.
     pub(super) async fn send(&self, call: &Call, sender: Sender<'_>) -> Result<Answer, GitHubError> {
-        let mut pauses = PAUSES.iter().filter(|_| call.method == Method::GET);
+        let mut pauses = PAUSES.iter().filter(|_| call.repeatable);
         loop {
-            let result = self.send_authorized(call, sender).await.and_then(Answer::checked);
+            let answer = self.send_conditionally(call, sender).await.and_then(Answer::checked);
+            // What a write did is known by its status; only its caller knows what the body is needed for.
+            let result = if call.repeatable { answer.and_then(Answer::whole) } else { answer };
             match (result, pauses.next()) {
                 (Err(GitHubError::Transient(why)), Some(pause)) => {
-                    tracing::debug!(why, "a read is sent again");
+                    tracing::debug!(why, "a call that can be repeated is sent again");
                     tokio::time::sleep(*pause).await;
                 }
                 (result, _) => return result,
@@ -157,45 +244,98 @@ impl GitHub {
         }
     }
 
-    /// Adds the token. A 401 means that GitHub did nothing, so a fresh token is tried once, for writes too.
-    async fn send_authorized(&self, call: &Call, sender: Sender<'_>) -> Result<Answer, GitHubError> {
-        let token = self.bearer(sender).await?;
-        let mut answer = self.exchange(call, &token).await?;
-        if let (StatusCode::UNAUTHORIZED, Sender::Repo(repo, access)) = (answer.status, sender) {
-            self.forget_token(repo, access, &token).await;
-            let token = self.bearer(sender).await?;
-            answer = self.exchange(call, &token).await?;
+    /// Asks only whether something changed when the last answer is known.
+    async fn send_conditionally(&self, call: &Call, sender: Sender<'_>) -> Result<Answer, GitHubError> {
+        let Some((installation, question)) = call.question(sender, &self.inner.api_url) else {
+            return self.send_authorized(call, sender, None).await;
+        };
+        let cache = &self.inner.answers;
+        let kept = cache.find(installation, &question);
+        let answer = self.send_authorized(call, sender, kept.as_deref()).await?;
+        match (answer.status, kept) {
+            (StatusCode::NOT_MODIFIED, Some(kept)) => return Ok(kept.confirmed(&answer)),
+            (StatusCode::OK, _) if !answer.as_json || serde_json::from_slice::<IgnoredAny>(&answer.body).is_ok() => {
+                cache.keep(installation, question, &answer);
+            }
+            _ => {}
         }
         Ok(answer)
     }
 
+    /// Adds the token. A 401 means that GitHub did nothing, so a fresh token is tried once, for writes too.
+    async fn send_authorized(
+        &self,
+        call: &Call,
+        sender: Sender<'_>,
+        kept: Option<&Kept>,
+    ) -> Result<Answer, GitHubError> {
+        let token = self.bearer(sender).await?;
+        let answer = self.governed_exchange(call, sender, &token, kept).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        if let Sender::Repo(repo, access) = sender {
+            self.forget_token(repo, access, &token).await;
+        }
+        let token = self.bearer(sender).await?;
+        self.governed_exchange(call, sender, &token, kept).await
+    }
+
+    /// One exchange within the budget of who pays for it.
+    async fn governed_exchange(
+        &self,
+        call: &Call,
+        sender: Sender<'_>,
+        token: &SecretString,
+        kept: Option<&Kept>,
+    ) -> Result<Answer, GitHubError> {
+        let Some(governor) = &self.inner.governor.0 else { return self.exchange(call, token, kept).await };
+        let (payer, ask) = (sender.payer(), call.ask(sender));
+        governor.admit(payer, ask).await.map_err(|retry_at| GitHubError::RateLimited { retry_at })?;
+        let answer = self.exchange(call, token, kept).await?;
+        let limited = status::limited(answer.status, &answer.headers, &answer.body, crate::clock::now());
+        let seen = Seen { lane: ask.lane, rate: status::rate(&answer.headers), limited };
+        let not_modified = answer.status == StatusCode::NOT_MODIFIED;
+        let closed = governor.learn(payer, Told { seen, write: ask.write, not_modified }).await;
+        match (limited, closed) {
+            // The budget knows more than this answer says.
+            (Some(_), Some(retry_at)) => Err(GitHubError::RateLimited { retry_at }),
+            _ => Ok(answer),
+        }
+    }
+
     async fn bearer(&self, sender: Sender<'_>) -> Result<SecretString, GitHubError> {
         match sender {
-            Sender::App => self.app_jwt(),
+            Sender::App | Sender::Mint(..) => self.app_jwt(),
             Sender::Repo(repo, access) => self.installation_token(repo, access).await,
         }
     }
 
     /// One exchange, with redirects to the same origin followed unchanged: a renamed repository answers with them.
-    async fn exchange(&self, call: &Call, token: &SecretString) -> Result<Answer, GitHubError> {
+    async fn exchange(&self, call: &Call, token: &SecretString, kept: Option<&Kept>) -> Result<Answer, GitHubError> {
         let mut url = call.url(&self.inner.api_url);
         for _ in 0..=REDIRECT_LIMIT {
-            let answer = self.exchange_at(call, &url, token).await?;
+            let answer = self.exchange_at(call, &url, token, kept).await?;
             if !matches!(answer.status.as_u16(), 301 | 302 | 307 | 308) {
                 return Ok(answer);
             }
-            url = answer
-                .headers
-                .get(LOCATION)
-                .and_then(|to| to.to_str().ok())
-                .and_then(|to| url.join(to).ok())
-                .filter(|to| to.origin() == self.inner.api_url.origin())
-                .ok_or_else(|| answer.unexpected("GitHub redirects to another host, where the token must not go"))?;
+            let to = answer.headers.get(LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| url.join(to).ok());
+            let to = to.ok_or_else(|| answer.unexpected("GitHub redirects and does not say where to"))?;
+            if to.origin() != self.inner.api_url.origin() {
+                return Err(answer.unexpected("GitHub redirects to another host, where the token must not go"));
+            }
+            url = to;
         }
         Err(GitHubError::Unexpected(format!("{}: more than {REDIRECT_LIMIT} redirects", call.name())))
     }
 
-    async fn exchange_at(&self, call: &Call, url: &Url, token: &SecretString) -> Result<Answer, GitHubError> {
+    async fn exchange_at(
+        &self,
+        call: &Call,
+        url: &Url,
+        token: &SecretString,
+        kept: Option<&Kept>,
+    ) -> Result<Answer, GitHubError> {
         let transient = |why: String| GitHubError::Transient(format!("{}: {why}", call.name()));
         let invalid = |why: &str| GitHubError::Invalid(format!("{}: {why}", call.name()));
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
@@ -208,6 +348,9 @@ impl GitHub {
             .header(AUTHORIZATION, bearer);
         if call.body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some(kept) = kept {
+            request = request.header(IF_NONE_MATCH, &kept.etag);
         }
         let request = request
             .body(call.body.clone().unwrap_or_default())
@@ -223,7 +366,8 @@ impl GitHub {
             .await
             .map_err(|e| transient(format!("the answer broke off: {}", root_cause(e.as_ref()))))?
             .to_bytes();
-        Ok(Answer { name: call.name(), status: parts.status, headers: parts.headers, body })
+        let as_json = call.accept == ACCEPT_JSON;
+        Ok(Answer { name: call.name(), as_json, status: parts.status, headers: parts.headers, body })
     }
 }
 
@@ -240,7 +384,7 @@ impl RepoClient {
 
     /// Sends once in the installation's name and gives the answer whatever its status.
     pub(super) async fn answer(&self, access: Access, call: &Call) -> Result<Answer, GitHubError> {
-        self.github.send_authorized(call, Sender::Repo(&self.repo, access)).await
+        self.github.send_authorized(call, Sender::Repo(&self.repo, access), None).await
     }
 
     /// Reads one JSON object.
@@ -275,7 +419,7 @@ impl RepoClient {
             let count = found.len();
             all.extend(found);
             // Without a Link header only a page that is not full is surely the last one.
-            if count == 0 || !answer.has_next().unwrap_or(count >= PAGE_SIZE) {
+            if count == 0 || !has_next(&answer.headers).unwrap_or(count >= PAGE_SIZE) {
                 return Ok(Listed { items: all, complete: true });
             }
         }

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use super::call::Call;
 use super::wire::{Id, User, or_default};
 use super::{Access, AppIdentity, GitHubError, RepoClient};
+use crate::domain::budget::Lane;
 use crate::domain::ids::PrNumber;
 
 /// The most a comment or a pull request's text may have, in bytes. GitHub documents no limit; its error text speaks of
@@ -122,7 +123,8 @@ impl RepoClient {
             Method::POST,
             self.path(&format!("/issues/{}/labels", number.0)),
             &serde_json::json!({"labels": [label]}),
-        )?;
+        )?
+        .lane(Lane::Effect);
         self.send(Access::Feedback, &call).await?;
         Ok(())
     }

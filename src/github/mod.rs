@@ -8,9 +8,11 @@ pub mod auth;
 pub mod deliveries;
 pub mod feedback;
 pub mod git_data;
+pub mod governor;
 pub mod reads;
 pub mod webhook;
 
+mod cache;
 mod call;
 mod status;
 mod wire;
@@ -29,15 +31,17 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
+use crate::domain::budget::Lane;
 use crate::domain::ids::{InstallationId, RepoName};
 use call::{Call, Sender};
+use governor::Governor;
 
 /// The version of GitHub's REST API that every request names.
 pub const API_VERSION: &str = "2022-11-28";
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long GitHub may be silent within an answer.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long GitHub may be silent within an answer; it gives requests up itself after ten seconds.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a whole exchange may take.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -62,7 +66,7 @@ pub enum GitHubError {
         /// From `retry-after`, else `x-ratelimit-reset`, else a minute from now.
         retry_at: chrono::DateTime<chrono::Utc>,
     },
-    /// 5xx, timeout or broken connection: the call may or may not have taken effect.
+    /// 5xx, timeout, broken connection, or a body that is not JSON: the call may or may not have taken effect.
     #[error("GitHub did not answer properly: {0}")]
     Transient(String),
     /// A 2xx whose body could not be understood.
@@ -136,6 +140,8 @@ struct Inner {
     key: jsonwebtoken::EncodingKey,
     identity: tokio::sync::OnceCell<AppIdentity>,
     tokens: auth::TokenCache,
+    answers: cache::AnswerCache,
+    governor: governor::Governed,
 }
 
 impl fmt::Debug for GitHub {
@@ -157,6 +163,18 @@ impl GitHub {
     /// # Errors
     /// `Unauthorized` when the key is not an RSA key in PEM form, `Invalid` when the HTTP client cannot be built.
     pub fn new(settings: &GitHubSettings) -> Result<Self, GitHubError> {
+        Self::build(settings, governor::Governed::default())
+    }
+
+    /// The same, with every call asked for and told of.
+    ///
+    /// # Errors
+    /// As for [`GitHub::new`].
+    pub fn governed(settings: &GitHubSettings, governor: Arc<dyn Governor>) -> Result<Self, GitHubError> {
+        Self::build(settings, governor::Governed(Some(governor)))
+    }
+
+    fn build(settings: &GitHubSettings, governor: governor::Governed) -> Result<Self, GitHubError> {
         let key = jsonwebtoken::EncodingKey::from_rsa_pem(settings.private_key_pem.expose_secret().as_bytes())
             .map_err(|_| {
                 GitHubError::Unauthorized(
@@ -172,6 +190,8 @@ impl GitHub {
                 key,
                 identity: tokio::sync::OnceCell::new(),
                 tokens: auth::TokenCache::default(),
+                answers: cache::AnswerCache::default(),
+                governor,
             }),
         })
     }
@@ -215,6 +235,16 @@ impl GitHub {
 }
 
 impl RepoClient {
+    /// Whether GitHub may be told something now that can wait. Makes no call and takes no turn.
+    ///
+    /// # Errors
+    /// `RateLimited` when it is not the time: then people are shown what there is to show later.
+    pub async fn may_update(&self) -> Result<(), GitHubError> {
+        let Some(governor) = &self.github.inner.governor.0 else { return Ok(()) };
+        let free = governor.look(Some(self.repo.installation), Lane::Update).await;
+        free.map_err(|retry_at| GitHubError::RateLimited { retry_at })
+    }
+
     /// The repository that is spoken about.
     pub fn repo(&self) -> &RepoRef {
         &self.repo

@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::GitHubError;
+use crate::domain::budget::{Limited, Rate};
 use crate::redact::Redactor;
 
 /// How much of GitHub's sentence is kept, in characters.
@@ -20,6 +21,8 @@ struct Body {
     message: Option<String>,
     #[serde(default)]
     errors: Option<serde_json::Value>,
+    #[serde(default)]
+    documentation_url: Option<String>,
 }
 
 /// The error that an answer stands for; `None` for a 2xx. `name` is method and path.
@@ -34,8 +37,8 @@ pub(super) fn problem(
         return None;
     }
     let body: Body = serde_json::from_slice(body).unwrap_or_default();
-    if let Some(retry_at) = retry_at(status, headers, body.message.as_deref().unwrap_or_default(), now) {
-        return Some(GitHubError::RateLimited { retry_at });
+    if let Some(limited) = limit_of(status, headers, &body, now) {
+        return Some(GitHubError::RateLimited { retry_at: limited.retry_at(now) });
     }
     let said = sentence(&body);
     let text = if said.is_empty() { format!("{name}: {status}") } else { format!("{name}: {status}: {said}") };
@@ -44,7 +47,8 @@ pub(super) fn problem(
         405 | 409 => GitHubError::Conflict(text),
         400 | 422 => GitHubError::Invalid(text),
         401 | 403 => GitHubError::Unauthorized(text),
-        408 | 500.. => GitHubError::Transient(text),
+        // A 304 to a question without a condition is a proxy's mistake, and says nothing about what was done.
+        304 | 408 | 425 | 500.. => GitHubError::Transient(text),
         _ => GitHubError::Unexpected(text),
     })
 }
@@ -72,15 +76,39 @@ fn sentence(body: &Body) -> String {
     text.trim().to_owned()
 }
 
-/// When GitHub may be called again, for an answer that is a rate limit.
-///
-/// A limit is a 429, or a 403 with `retry-after`, with `x-ratelimit-remaining: 0` or with "rate limit" in its message
-/// (GitHub's "Rate limits for the REST API", API version 2022-11-28).
-fn retry_at(status: StatusCode, headers: &HeaderMap, message: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
-    let after = text("retry-after");
-    let used_up = text("x-ratelimit-remaining") == Some("0");
-    let said = message.to_ascii_lowercase().contains("rate limit");
+/// What the headers say about the hour's calls; `None` when they do not, or speak of another resource than REST calls.
+pub(super) fn rate(headers: &HeaderMap) -> Option<Rate> {
+    let number = |name: &str| text(headers, name)?.parse::<i64>().ok();
+    if text(headers, "x-ratelimit-resource").is_some_and(|resource| resource != "core") {
+        return None;
+    }
+    let reset_at = DateTime::from_timestamp(number("x-ratelimit-reset")?, 0)?;
+    let limit = number("x-ratelimit-limit").unwrap_or_default();
+    Some(Rate { limit, remaining: number("x-ratelimit-remaining")?, reset_at })
+}
+
+/// Whether an answer is a rate limit, and until when.
+pub(super) fn limited(status: StatusCode, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Option<Limited> {
+    if !matches!(status.as_u16(), 403 | 429) {
+        return None;
+    }
+    limit_of(status, headers, &serde_json::from_slice(body).unwrap_or_default(), now)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
+}
+
+/// A limit is a 429, or a 403 with `retry-after`, with `x-ratelimit-remaining: 0`, or that says so (GitHub's "Rate limits
+/// for the REST API", API version 2022-11-28; Enterprise Server also speaks of an abuse detection mechanism).
+fn limit_of(status: StatusCode, headers: &HeaderMap, body: &Body, now: DateTime<Utc>) -> Option<Limited> {
+    let after = text(headers, "retry-after");
+    let used_up = text(headers, "x-ratelimit-remaining") == Some("0");
+    let message = body.message.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let link = body.documentation_url.as_deref().unwrap_or_default();
+    let said = message.contains("rate limit")
+        || message.contains("abuse detection")
+        || ["rate-limits", "rate-limiting", "abuse-rate"].iter().any(|part| link.contains(part));
     let limited = match status.as_u16() {
         429 => true,
         403 => after.is_some() || used_up || said,
@@ -95,11 +123,11 @@ fn retry_at(status: StatusCode, headers: &HeaderMap, message: &str, now: DateTim
     });
     // The reset belongs to the primary limit; with calls left it says nothing about a secondary one.
     let from_reset = || {
-        let seconds = text("x-ratelimit-reset").filter(|_| used_up)?.parse::<i64>().ok()?;
+        let seconds = text(headers, "x-ratelimit-reset").filter(|_| used_up)?.parse::<i64>().ok()?;
         DateTime::from_timestamp(seconds, 0)
     };
-    let at = from_after.or_else(from_reset).unwrap_or(now + TimeDelta::minutes(1));
-    Some(at.clamp(now + TimeDelta::seconds(1), now + TimeDelta::hours(24)))
+    let used_up = used_up && from_after.is_none();
+    Some(Limited { until: from_after.or_else(from_reset).filter(|until| *until > now), used_up })
 }
 
 #[cfg(test)]
@@ -135,13 +163,14 @@ mod tests {
             (200, "ok"),
             (201, "ok"),
             (204, "ok"),
-            (304, "unexpected"),
+            (304, "transient"),
             (400, "invalid"),
             (401, "unauthorized"),
             (403, "unauthorized"),
             (404, "not found"),
             (405, "conflict"),
             (408, "transient"),
+            (425, "transient"),
             (409, "conflict"),
             (410, "not found"),
             (418, "unexpected"),
@@ -168,10 +197,36 @@ mod tests {
         assert_eq!(seconds(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1800000090")], "", 403), Some(90));
         assert_eq!(seconds(&[("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "1800000090")], "", 403), None);
         assert_eq!(seconds(&[("x-ratelimit-remaining", "9")], secondary, 403), Some(60));
-        assert_eq!(seconds(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "12")], "", 403), Some(1));
+        assert_eq!(seconds(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "12")], "", 403), Some(60));
+        assert_eq!(seconds(&[("retry-after", "Fri, 15 Jan 2027 08:00:45 GMT")], "", 429), Some(45));
+        assert_eq!(seconds(&[("retry-after", "Fri, 15 Jan 2027 07:00:00 GMT")], "", 429), Some(60));
+        assert_eq!(seconds(&[("retry-after", "0")], "", 429), Some(60));
         assert_eq!(seconds(&[("retry-after", "soon")], "", 429), Some(60));
         assert_eq!(seconds(&[("retry-after", "4294967295")], "", 429), Some(86_400));
         assert_eq!(seconds(&[("retry-after", "30")], "", 404), None);
+        let abuse = r#"{"message":"You have triggered an abuse detection mechanism. Please wait a few minutes."}"#;
+        assert_eq!(seconds(&[], abuse, 403), Some(60));
+        let link = "https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary";
+        assert_eq!(seconds(&[], &format!(r#"{{"message":"Slow down","documentation_url":"{link}"}}"#), 403), Some(60));
+        assert_eq!(seconds(&[], r#"{"message":"Resource not accessible by integration"}"#, 403), None);
+        assert_eq!(seconds(&[], "<html>too many</html>", 429), Some(60));
+    }
+
+    #[test]
+    fn the_hours_calls_are_read_from_the_headers() {
+        let read = |headers: &[(&'static str, &str)]| {
+            let header =
+                |(k, v): &(&'static str, &str)| (http::HeaderName::from_static(k), v.parse().expect("a value"));
+            rate(&headers.iter().map(header).collect())
+        };
+        let core = [("x-ratelimit-limit", "5000"), ("x-ratelimit-remaining", "7"), ("x-ratelimit-reset", "1800000090")];
+        let expected = Rate { limit: 5000, remaining: 7, reset_at: now() + TimeDelta::seconds(90) };
+        assert_eq!(read(&core), Some(expected));
+        assert_eq!(read(&[&core[..], &[("x-ratelimit-resource", "core")]].concat()), Some(expected));
+        assert_eq!(read(&[&core[..], &[("x-ratelimit-resource", "search")]].concat()), None);
+        assert_eq!(read(&core[1..]), Some(Rate { limit: 0, ..expected }));
+        assert_eq!(read(&core[..2]), None);
+        assert_eq!(read(&[("x-ratelimit-remaining", "many"), core[2]]), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod artifacts;
 pub mod audit;
+pub mod budget;
 pub mod buttons;
 pub mod changes;
 pub mod commands;

@@ -4,13 +4,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{JobError, Services};
+use super::{JobError, Services, fetch};
 use crate::checkout::{self, CheckoutError, TreeDiff};
 use crate::domain::ids::{CommitSha, PrNumber};
 use crate::domain::paths::{ChangedFile, Links, unite};
 use crate::domain::snapshot::FilesFact;
 use crate::github::reads::{FileList, PullRequest};
-use crate::github::{Access, GitHubError, RepoClient};
+use crate::github::{GitHubError, RepoClient};
 
 /// Fetching the trees of two commits takes at most so long.
 const FETCH_LIMIT: Duration = Duration::from_secs(180);
@@ -67,7 +67,7 @@ pub async fn whole(
         Err(GitHubError::NotFound(_)) => return Ok(Err("the commits have no common ancestor".to_owned())),
         Err(error) => return Err(error.into()),
     };
-    match trees(services, client, [&merge_base, &pull.head], &pull.base_ref).await {
+    match trees(services, client, [&merge_base, &pull.head], &pull.base_ref).await? {
         Ok(TreeDiff { files, links }) => {
             let (files, agrees) = unite(files, &list.files);
             Ok(Ok(WholeChange { base, merge_base, files, links, agrees }))
@@ -100,14 +100,18 @@ async fn trees(
     client: &RepoClient,
     commits: [&CommitSha; 2],
     branch: &str,
-) -> Result<TreeDiff, CheckoutError> {
+) -> Result<Result<TreeDiff, CheckoutError>, JobError> {
     if commits[0] == commits[1] {
-        return Ok(TreeDiff::default());
+        return Ok(Ok(TreeDiff::default()));
     }
-    let token = client.token(Access::Checkout).await.map_err(|error| CheckoutError::Transient(error.to_string()))?;
     let folder = Folder(services.output_dir.join("trees").join(uuid::Uuid::now_v7().to_string()));
     let deadline = tokio::time::Instant::now() + FETCH_LIMIT;
-    checkout::diff_trees(&client.git_url(), Some(&token), commits, branch, &folder.0, deadline).await
+    let url = client.git_url();
+    let (url, folder) = (&url, &folder.0);
+    fetch::with_token(client, move |token| async move {
+        checkout::diff_trees(url, Some(&token), commits, branch, folder, deadline).await
+    })
+    .await
 }
 
 /// The files as a decision needs them. GitHub's list is enough for it when it is whole, because every head that goes

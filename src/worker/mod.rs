@@ -4,7 +4,9 @@
 //! GitHub's side equal to the store. Nothing waits in memory: whatever waits is a job with a time.
 
 pub mod facts;
+mod fetch;
 pub mod files;
+pub mod governor;
 pub mod intake;
 pub mod pace;
 pub mod pool;

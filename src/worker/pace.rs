@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
+use crate::domain::budget::Manners;
+
 /// Intervals and deadlines of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -25,6 +29,8 @@ pub struct Pace {
     pub recovery: RecoveryPace,
     /// How long a claim on a job lasts.
     pub lease: LeasePace,
+    /// How calls to GitHub are spread.
+    pub calls: Manners,
 }
 
 /// How long a claim on a job lasts, and how often the queue is looked at.
@@ -93,6 +99,8 @@ impl Pace {
         hook_doubt: Duration::from_secs(15 * 60),
         recovery: RecoveryPace::STANDARD,
         lease: LeasePace::STANDARD,
+        // A little more than the second that GitHub asks for, because networks do not keep distances.
+        calls: Manners { spacing: TimeDelta::milliseconds(1050), ..Manners::GITHUB },
     };
 
     /// For the services of the playground and of the tests, which start at once.
@@ -106,6 +114,7 @@ impl Pace {
         hook_doubt: Duration::from_secs(3),
         recovery: RecoveryPace::STANDARD,
         lease: LeasePace::STANDARD,
+        calls: Manners { spacing: TimeDelta::milliseconds(20), backoff: TimeDelta::milliseconds(800) },
     };
 
     /// How long to wait before the next look at something that began `elapsed` ago: a fifth of it, within the bounds.

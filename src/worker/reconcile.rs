@@ -4,7 +4,7 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use futures::FutureExt;
 use tokio::sync::watch;
 
@@ -24,6 +24,8 @@ use crate::store::recovery::{Lookout, Missing, Turn, WatchedChange};
 const OVERLAP: TimeDelta = TimeDelta::minutes(10);
 /// When another replica has the turn, it is tried again after this.
 const BUSY_PAUSE: Duration = Duration::from_secs(20);
+/// Comments are asked for from a multiple of this on; older ones than are looked for are left out here.
+const QUESTION: TimeDelta = TimeDelta::minutes(10);
 /// Pages of the log that are read at most: 20 000 attempts.
 const PAGE_LIMIT: usize = 200;
 
@@ -191,7 +193,9 @@ async fn read_comments(services: &Services, change: &WatchedChange) -> Result<()
     if until <= change.since {
         return Ok(());
     }
-    let comments = client.list_comments_since(change.number, Some(change.since)).await?;
+    // The same question again and again, so that GitHub need not count it when nothing was said.
+    let since = change.since.duration_trunc(QUESTION).unwrap_or(change.since);
+    let comments = client.list_comments_since(change.number, Some(since)).await?;
     for comment in comments {
         if comment.created_at <= until && may_be_a_command(&comment, own_app, change.since) {
             recover(services, change, comment).await?;

@@ -382,10 +382,15 @@ impl GitHub {
         self.sim.with(|state| state.mergeability_unknown.insert((full_name.to_owned(), number), reads));
     }
 
-    /// Sets how many calls an installation has left in its hour.
+    /// Sets how many calls an installation has left in its hour, which has just begun.
     pub fn set_calls_left(&self, installation: u64, left: u64) {
+        self.set_calls_left_for(installation, left, chrono::TimeDelta::hours(1));
+    }
+
+    /// Sets how many calls an installation has left, and when its hour ends.
+    pub fn set_calls_left_for(&self, installation: u64, left: u64, rest: chrono::TimeDelta) {
         self.sim.with(|state| {
-            let reset_at = crate::clock::now() + chrono::TimeDelta::hours(1);
+            let reset_at = crate::clock::now() + rest;
             let rate = RateLimit { limit: 5000, used: 5000_u64.saturating_sub(left), reset_at };
             state.rate.insert(installation, rate);
         });

@@ -11,8 +11,8 @@ use crate::clock;
 use crate::domain::markdown::{escape, inline_code};
 use crate::domain::policy::Build;
 use crate::domain::progress::BuildProgress;
-use crate::github::Access;
 use crate::sandbox::{self, BuildOutcome, BuildRequest, Isolation, OutputChunk, SandboxError};
+use crate::worker::fetch;
 
 /// A checkout takes at most so long.
 const CHECKOUT_LIMIT: Duration = Duration::from_secs(300);
@@ -118,9 +118,13 @@ async fn build_in(context: &StepContext<'_>, folder: &Folder) -> Result<Outcome,
 /// The checkout; the inner error is the step's end.
 async fn check_out(context: &StepContext<'_>, into: &Path) -> Result<Result<(), Outcome>, JobError> {
     let client = context.github();
-    let token = client.token(Access::Checkout).await?;
     let deadline = tokio::time::Instant::now() + CHECKOUT_LIMIT;
-    match checkout::checkout(&client.git_url(), Some(&token), &context.run.head, into, deadline).await {
+    let url = client.git_url();
+    let (url, head) = (&url, &context.run.head);
+    let fetched = fetch::with_token(&client, move |token| async move {
+        checkout::checkout(url, Some(&token), head, into, deadline).await
+    });
+    match fetched.await? {
         Ok(()) => Ok(Ok(())),
         Err(CheckoutError::NotFound(why)) => {
             Ok(Err(Outcome::failed(format!("`{}` could not be fetched: {}", context.run.head.short(), escape(&why)))))
