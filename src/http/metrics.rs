@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::WebState;
+use crate::domain::budget::Lane;
 use crate::store::{Store, StoreError};
 
 /// How long the store may take for its figures.
@@ -67,6 +68,7 @@ async fn store_figures(store: &Store) -> Result<String, StoreError> {
         .iter()
         .map(|(kind, state, n)| (vec![("kind", kind.as_str()), ("conclusion", state.as_str())], *n as f64))
         .collect();
+    let github = github_figures(store).await?;
     let counted = store.count_jobs().await?;
     let (mut jobs, mut ages) = (Vec::new(), Vec::new());
     for kind in JOB_KINDS {
@@ -103,6 +105,49 @@ async fn store_figures(store: &Store) -> Result<String, StoreError> {
         gauge("titan_runs", "runs by kind and by conclusion, or by status until there is one", &runs),
         gauge("titan_jobs", "jobs by kind and status; dead ones wait for a person", &jobs),
         gauge("titan_job_oldest_age_seconds", "age of the oldest job of a kind and status", &ages),
+        github,
+    ]
+    .concat())
+}
+
+/// Budgets of calls, and what GitHub does not show yet.
+async fn github_figures(store: &Store) -> Result<String, StoreError> {
+    let budgets = store.list_budgets().await?;
+    let ids: Vec<String> =
+        budgets.iter().map(|one| one.installation.map_or_else(|| "app".to_owned(), |id| id.0.to_string())).collect();
+    let (mut calls, mut remaining, mut limits, mut paused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (budget, id) in budgets.iter().zip(&ids) {
+        let tally = &budget.tally;
+        for (what, n) in [
+            ("made", tally.calls),
+            ("write", tally.writes),
+            ("not_modified", tally.not_modified),
+            ("throttled", tally.limited),
+            ("held_back", tally.held_back),
+        ] {
+            calls.push((vec![("installation", id.as_str()), ("what", what)], n as f64));
+        }
+        if let Some(rate) = budget.budget.rate.filter(|rate| rate.reset_at > budget.now) {
+            remaining.push((vec![("installation", id.as_str())], rate.remaining as f64));
+            limits.push((vec![("installation", id.as_str())], rate.limit as f64));
+        }
+        for lane in Lane::ALL {
+            let until = budget.budget.closed_until(lane, budget.now);
+            let seconds = until.map_or(0.0, |until| (until - budget.now).num_milliseconds() as f64 / 1000.0);
+            paused.push((vec![("installation", id.as_str()), ("lane", lane.as_str())], seconds));
+        }
+    }
+    let pending = store.count_pending_updates().await?;
+    let updates =
+        [(vec![("state", "waiting")], pending.pending as f64), (vec![("state", "refused")], pending.refused as f64)];
+    let oldest = [(vec![], pending.oldest_seconds)];
+    Ok([
+        gauge("titan_github_calls", "calls to GitHub by installation and by what came of them", &calls),
+        gauge("titan_github_rate_remaining", "calls that an installation has left in its hour", &remaining),
+        gauge("titan_github_rate_limit", "calls that an installation has in an hour", &limits),
+        gauge("titan_github_paused_seconds", "for how long GitHub takes no calls of a lane", &paused),
+        gauge("titan_github_updates", "things that GitHub does not show yet as it should", &updates),
+        gauge("titan_github_update_oldest_age_seconds", "age of the oldest update that waits", &oldest),
     ]
     .concat())
 }

@@ -98,12 +98,13 @@ pub enum StateChange {
 }
 
 impl Store {
-    /// Notes a command. Gives its id and whether it was concluded before.
+    /// Notes a command, and queues what tells its author that it arrived. Gives its id and whether it was concluded before.
     ///
     /// # Errors
     /// When the database says no.
     pub async fn receive_command(&self, change_id: i64, command: &NewCommand<'_>) -> Result<(i64, bool), StoreError> {
-        sqlx::query(
+        let mut tx = self.pool.begin().await?;
+        let inserted = sqlx::query(
             "INSERT INTO command (change_id, key, source, actor, text, comment_id, actor_id)
              VALUES ($1, $2, $3, $4, $5, $6, $7)
              ON CONFLICT ON CONSTRAINT command_key_unique DO NOTHING",
@@ -115,12 +116,17 @@ impl Store {
         .bind(storable(command.text))
         .bind(command.comment_id)
         .bind(command.actor_id)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
-        Ok(sqlx::query_as("SELECT id, conclusion IS NOT NULL FROM command WHERE key = $1")
+        let noted = sqlx::query_as("SELECT id, conclusion IS NOT NULL FROM command WHERE key = $1")
             .bind(storable(command.key))
-            .fetch_one(&self.pool)
-            .await?)
+            .fetch_one(&mut *tx)
+            .await?;
+        if inserted.rows_affected() > 0 && command.comment_id.is_some() {
+            enqueue(&mut tx, &NewJob::report(change_id)).await?;
+        }
+        tx.commit().await?;
+        Ok(noted)
     }
 
     /// The command of this key with its change, as long as it is not concluded.

@@ -65,6 +65,15 @@ impl NewJob {
     }
 }
 
+/// Which jobs a worker takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// All of them.
+    Any,
+    /// All but reports: GitHub may be slow to take what is shown, and no decision waits for that.
+    NoReports,
+}
+
 /// A claimed job.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -154,10 +163,18 @@ impl Store {
     /// # Errors
     /// When the database says no.
     pub async fn claim_job(&self, lease: Duration) -> Result<Option<Job>, StoreError> {
+        self.claim(lease, Wanted::Any).await
+    }
+
+    /// The same, for a worker that leaves jobs alone which others are to take.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn claim(&self, lease: Duration, wanted: Wanted) -> Result<Option<Job>, StoreError> {
         let row: Option<(i64, i64, String, String, String, i32)> = sqlx::query_as(
             "WITH next AS (
                  SELECT j.id FROM job j
-                 WHERE j.status = 'queued' AND j.run_at <= now()
+                 WHERE j.status = 'queued' AND j.run_at <= now() AND ($2 OR j.kind <> 'report')
                    AND NOT EXISTS (SELECT 1 FROM job e WHERE e.key = j.key AND e.id < j.id AND e.status <> 'dead')
                    AND NOT EXISTS (SELECT 1 FROM job r WHERE r.key = j.key AND r.status = 'running')
                  ORDER BY j.run_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED)
@@ -167,6 +184,7 @@ impl Store {
              RETURNING job.id, job.fence, job.kind, job.key, job.payload, job.attempts",
         )
         .bind(lease.as_millis() as i64)
+        .bind(wanted == Wanted::Any)
         .fetch_optional(&self.pool)
         .await?;
         row.map(|(job_id, fence, kind, key, payload, attempts)| {
@@ -216,6 +234,20 @@ impl Store {
     /// [`StoreError::LeaseLost`] when another worker has it.
     pub async fn retry_job(&self, lease: Lease, at: DateTime<Utc>, error: &str) -> Result<(), StoreError> {
         self.requeue(lease, at, Some(error)).await
+    }
+
+    /// Puts a job back until a time before which nothing can be done for it, because calls are limited. This was no
+    /// attempt.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker has it.
+    pub async fn postpone_job(&self, lease: Lease, until: DateTime<Utc>, why: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE job SET attempts = GREATEST(attempts - 1, 0) WHERE id = $1 AND fence = $2")
+            .bind(lease.job_id)
+            .bind(lease.fence)
+            .execute(&self.pool)
+            .await?;
+        self.requeue(lease, until, Some(why)).await
     }
 
     async fn requeue(&self, lease: Lease, at: DateTime<Utc>, error: Option<&str>) -> Result<(), StoreError> {
@@ -312,12 +344,13 @@ impl Store {
     ///
     /// # Errors
     /// When the database says no.
-    pub async fn next_job_at(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+    pub async fn next_job_at(&self, wanted: Wanted) -> Result<Option<DateTime<Utc>>, StoreError> {
         Ok(sqlx::query_scalar(
-            "SELECT min(j.run_at) FROM job j WHERE j.status = 'queued'
+            "SELECT min(j.run_at) FROM job j WHERE j.status = 'queued' AND ($1 OR j.kind <> 'report')
                AND NOT EXISTS (SELECT 1 FROM job e WHERE e.key = j.key AND e.id < j.id AND e.status <> 'dead')
                AND NOT EXISTS (SELECT 1 FROM job r WHERE r.key = j.key AND r.status = 'running')",
         )
+        .bind(wanted == Wanted::Any)
         .fetch_one(&self.pool)
         .await?)
     }

@@ -1,5 +1,5 @@
-//! A trigger becomes a decision: find out what was asked, read the facts, decide, commit. The only effect outside is
-//! the 👀 that tells the person that the command arrived.
+//! A trigger becomes a decision: find out what was asked, read the facts, decide, commit. It has no effect outside; the
+//! 👀 that tells the person that the command arrived is the report's, so that no decision waits for it.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,6 @@ use crate::domain::reason::Reason;
 use crate::domain::report::answer;
 use crate::domain::run::RunKind;
 use crate::domain::snapshot::{Person, PolicyFact, Snapshot};
-use crate::github::feedback::Reaction;
 use crate::github::webhook::{RepoFact, Trigger};
 use crate::github::{GitHubError, RepoRef};
 use crate::store::changes::Change;
@@ -266,7 +265,6 @@ async fn carry_out(services: &Services, lease: Lease, asked: Asked) -> Result<Do
     }
     tracing::Span::current().record("repo", tracing::field::display(&repository.name));
     tracing::info!(number = asked.number.0, actor = %asked.actor, command = %text, "command");
-    acknowledge(services, &repository, asked.comment_id).await;
     match &asked.what {
         What::Misunderstood(hint, _) => {
             let text = answer::hint(&asked.actor, hint);
@@ -287,14 +285,6 @@ async fn carry_out(services: &Services, lease: Lease, asked: Asked) -> Result<Do
         }
     }
     Ok(Done::Ended)
-}
-
-/// 👀. The API answers the same for one that exists, and a command is not lost because a reaction failed.
-async fn acknowledge(services: &Services, repository: &Repository, comment_id: Option<i64>) {
-    let Some(comment_id) = comment_id else { return };
-    if let Err(error) = facts::client(services, repository).react(comment_id, Reaction::Eyes).await {
-        tracing::warn!(%error, comment_id, "could not react with eyes");
-    }
 }
 
 async fn decide_and_commit(

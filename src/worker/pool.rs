@@ -10,18 +10,22 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use futures::FutureExt;
 use sqlx::postgres::PgListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::{Done, JobError, Services, intake, reconcile, steps};
 use crate::claim::{Claim, Moment};
 use crate::clock;
-use crate::store::jobs::{Job, JobKind};
+use crate::store::jobs::{Job, JobKind, Wanted};
 use crate::store::{JOB_CHANNEL, StoreError};
 
 /// Jobs that are carried out at the same time.
 const SLOTS: usize = 12;
+/// So many of them may be reports; the others are always there for decisions and what follows from them.
+const REPORT_SLOTS: usize = 4;
+/// A job that was postponed is looked at again after this time at the earliest.
+const POSTPONED: TimeDelta = TimeDelta::milliseconds(20);
 /// After so many failures in a row a job stops being tried; with the delays of [`backoff`] this takes about 20 minutes.
 const MAX_ATTEMPTS: i32 = 25;
 /// A command that GitHub does not let Titan decide about is tried so often, half a minute: a person waits for an answer.
@@ -107,6 +111,7 @@ async fn reap(services: Services, wake: Arc<Notify>, mut stopped: watch::Receive
 /// due time, or the end of a job here, because that may have queued or freed another.
 async fn dispatch(services: Services, wake: Arc<Notify>, mut stopped: watch::Receiver<bool>) {
     let mut jobs = JoinSet::new();
+    let reports = Arc::new(Semaphore::new(REPORT_SLOTS));
     while !*stopped.borrow() {
         while jobs.try_join_next().is_some() {}
         if jobs.len() >= SLOTS {
@@ -114,18 +119,23 @@ async fn dispatch(services: Services, wake: Arc<Notify>, mut stopped: watch::Rec
             continue;
         }
         let asked = Moment::now();
-        let claimed = services.store.claim_job(services.pace.lease.lease).await;
+        let wanted = if reports.available_permits() > 0 { Wanted::Any } else { Wanted::NoReports };
+        let claimed = services.store.claim(services.pace.lease.lease, wanted).await;
         let pause = match claimed {
             Ok(Some(job)) => {
                 count_claim("job");
                 let claim = Claim::new(asked, services.pace.lease.lease);
                 let (services, stopped) = (services.clone(), stopped.clone());
-                jobs.spawn(async move { carry_out(&services, job, claim, stopped).await });
+                let slot = if job.kind == JobKind::Report { reports.clone().try_acquire_owned().ok() } else { None };
+                jobs.spawn(async move {
+                    carry_out(&services, job, claim, stopped).await;
+                    drop(slot);
+                });
                 continue;
             }
             Ok(None) => {
                 count_claim("nothing");
-                pause(&services).await
+                pause(&services, wanted).await
             }
             Err(error) => {
                 if !error.is_unavailable() {
@@ -150,9 +160,9 @@ fn count_claim(found: &'static str) {
 }
 
 /// How long until there may be something to do.
-async fn pause(services: &Services) -> Duration {
+async fn pause(services: &Services, wanted: Wanted) -> Duration {
     let poll = services.pace.lease.poll;
-    match services.store.next_job_at().await {
+    match services.store.next_job_at(wanted).await {
         Ok(Some(at)) => (at - clock::now()).to_std().unwrap_or(Duration::ZERO).clamp(Duration::from_millis(20), poll),
         _ => poll,
     }
@@ -224,7 +234,7 @@ async fn execute(services: &Services, job: &Job) -> Result<Done, JobError> {
 
 async fn report_job(services: &Services, job: &Job) -> Result<Done, JobError> {
     let change_id = job.payload.parse().map_err(|_| JobError::Never(format!("payload {:?}", job.payload)))?;
-    super::report::report(&services.reporter(), job.lease, change_id).await?;
+    super::report::report(&services.reporter(), job.lease, change_id, job.attempts).await?;
     services.store.finish_job(job.lease).await?;
     Ok(Done::Ended)
 }
@@ -247,12 +257,17 @@ async fn record(services: &Services, job: &Job, outcome: Option<Result<Done, Job
             tracing::warn!(%why, "was refused; will try again");
             store.retry_job(job.lease, clock::now() + backoff(job.attempts), &why).await
         }
+        // Calls are limited: that is nobody's failure, however long it takes.
+        Some(Err(JobError::Later { at: Some(at), why })) => {
+            let why = services.redactor.clean(&why);
+            tracing::info!(%why, %at, "postponed");
+            store.postpone_job(job.lease, at.max(clock::now() + POSTPONED), &why).await
+        }
         // What people see must become right in the end, however long GitHub is away.
-        Some(Err(JobError::Later { at, why })) if job.attempts < MAX_ATTEMPTS || job.kind == JobKind::Report => {
+        Some(Err(JobError::Later { at: None, why })) if job.attempts < MAX_ATTEMPTS || job.kind == JobKind::Report => {
             let why = services.redactor.clean(&why);
             tracing::warn!(%why, "will try again");
-            let again = clock::now() + backoff(job.attempts);
-            store.retry_job(job.lease, at.map_or(again, |at| at.max(again)), &why).await
+            store.retry_job(job.lease, clock::now() + backoff(job.attempts), &why).await
         }
         Some(Err(JobError::Never(why))) if job.attempts < MAX_BROKEN_ATTEMPTS => {
             let why = services.redactor.clean(&why);

@@ -97,7 +97,7 @@ impl World {
         let job = NewJob::report(pull.id());
         self.store.enqueue(&job).await.expect("the store answers");
         let lease = self.claim(&job.key).await;
-        let result = report(&self.reporter, lease, pull.id()).await;
+        let result = report(&self.reporter, lease, pull.id(), 1).await;
         self.store.finish_job(lease).await.expect("the lease holds");
         result
     }
@@ -356,7 +356,10 @@ async fn commands_get_their_reaction_even_when_one_was_deleted() {
         let comment = comments.into_iter().find(|comment| comment.id == id).expect("the comment is there");
         comment.reactions.into_iter().map(|reaction| reaction.content).collect()
     };
-    assert_eq!((reactions(done), reactions(unclear)), (vec!["rocket".to_owned()], vec!["confused".to_owned()]));
+    assert_eq!(
+        (reactions(done).join(" "), reactions(unclear).join(" ")),
+        ("eyes rocket".into(), "eyes confused".into())
+    );
     assert!(world.comment_body(&pull).contains("An answer."));
     let before = world.writes();
     world.report(&pull).await.expect("nothing to do");
@@ -414,9 +417,16 @@ async fn one_thing_that_github_does_not_take_holds_nothing_back() {
     let refused = json!({"message": "Resource not accessible by integration"}).to_string();
     let forbidden = FaultKind::Before(403, refused, Vec::new());
     world.sim.faults().inject(Fault::once("POST", "/repos/*/*/deployments", forbidden));
-    world.report(&pull).await.expect("the rest is written");
+    let error = world.report(&pull).await.expect_err("it will be tried again");
+    assert!(matches!(&error, JobError::Refused(why) if why.contains("Resource not accessible")), "{error:?}");
     assert!(world.sim.deployments(REPO).is_empty());
     world.comment_body(&pull);
+    let pending = world.store.list_pending_updates(10).await.expect("the store answers");
+    let refused: Vec<_> = pending.iter().map(|update| (update.number.0, update.refused.is_some())).collect();
+    assert_eq!(refused, [(i64::try_from(pull.number).expect("small"), true)], "only what was refused waits");
+    world.report(&pull).await.expect("GitHub takes it now");
+    assert_eq!(world.sim.deployments(REPO).len(), 1);
+    assert!(world.store.list_pending_updates(10).await.expect("the store answers").is_empty());
     world.end();
 }
 
@@ -444,7 +454,7 @@ async fn a_worker_that_lost_its_lease_writes_nothing() {
     let pull = world.pull("topic").await;
     let _active = proposed(&pull).await;
     let stale = Lease { job_id: 1, fence: -1 };
-    let error = report(&world.reporter, stale, pull.id()).await.expect_err("another worker has the job");
+    let error = report(&world.reporter, stale, pull.id(), 1).await.expect_err("another worker has the job");
     assert!(matches!(error, JobError::LeaseLost), "{error:?}");
     assert_eq!(world.writes(), 0);
     world.end();

@@ -149,23 +149,6 @@ impl RepoClient {
         Ok(found.iter().filter(ours).map(|deployment| deployment.id).max())
     }
 
-    /// The state of the newest status of a deployment; `None` without one, or with a state that is not known here.
-    ///
-    /// # Errors
-    /// `NotFound` when there is no such deployment.
-    pub async fn find_deployment_state(&self, id: i64) -> Result<Option<DeploymentState>, GitHubError> {
-        #[derive(Deserialize)]
-        struct StatusWire {
-            id: i64,
-            #[serde(default)]
-            state: serde_json::Value,
-        }
-        let call = Call::get(self.path(&format!("/deployments/{id}/statuses")));
-        let statuses = self.list_all(Access::Feedback, call, |page: Vec<StatusWire>| page).await?;
-        let newest = statuses.into_iter().max_by_key(|status| status.id);
-        Ok(newest.and_then(|status| serde_json::from_value(status.state).ok()))
-    }
-
     /// Tells about a deployment and gives its number.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
+use titan::domain::budget::Manners;
 use titan::playground::github::keys::AppKey;
 use titan::playground::github::model::Role;
 use titan::playground::github::{Change, GitHub, Options as GitHubOptions};
@@ -78,6 +79,7 @@ pub struct Setup {
     in_a_process: bool,
     replicas: usize,
     watchful: bool,
+    spacing: chrono::TimeDelta,
     own_postgres: bool,
     extra_settings: Vec<(&'static str, String)>,
 }
@@ -93,6 +95,7 @@ pub fn world() -> Setup {
         in_a_process: false,
         replicas: 0,
         watchful: false,
+        spacing: Pace::QUICK.calls.spacing,
         own_postgres: false,
         extra_settings: Vec::new(),
     }
@@ -141,6 +144,12 @@ impl Setup {
     /// With a production service that Render deploys by itself at every push.
     pub fn auto_deploy(mut self) -> Self {
         self.auto_deploy = true;
+        self
+    }
+
+    /// With so much time between two writes of an installation.
+    pub fn spaced(mut self, spacing: chrono::TimeDelta) -> Self {
+        self.spacing = spacing;
         self
     }
 
@@ -219,7 +228,8 @@ impl Setup {
 
     fn pace(&self) -> Pace {
         let recovery = if self.watchful { replicas::watchful() } else { Pace::QUICK.recovery };
-        Pace { recovery, ..Pace::QUICK }
+        let calls = Manners { spacing: self.spacing, ..Pace::QUICK.calls };
+        Pace { recovery, calls, ..Pace::QUICK }
     }
 
     async fn github(&self, folder: &TempDir) -> GitHub {
