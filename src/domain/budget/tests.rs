@@ -168,8 +168,10 @@ fn lanes() -> impl Strategy<Value = Lane> {
     prop_oneof![Just(Lane::Decision), Just(Lane::Effect), Just(Lane::Update)]
 }
 
-/// Something that happens: after a while a call is asked for, and when it is made it is answered.
-fn happenings() -> impl Strategy<Value = Vec<(i64, Lane, bool, Option<Option<i64>>, Option<i64>)>> {
+/// After so many milliseconds a call is asked for; when it is made it is answered with a limit, and with calls left.
+type Happening = (i64, Lane, bool, Option<Option<i64>>, Option<i64>);
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     let limit = prop::option::weighted(0.1, prop::option::of(0..5000_i64));
     prop::collection::vec((0..700_i64, lanes(), any::<bool>(), limit, prop::option::of(0..5000_i64)), 1..80)
 }
