@@ -53,7 +53,7 @@ impl Access {
     /// How urgent calls with such a token are.
     pub(super) fn lane(self) -> Lane {
         match self {
-            Self::Read | Self::Checkout => Lane::Decision,
+            Self::Read | Self::Members | Self::Checkout => Lane::Decision,
             Self::Merge => Lane::Effect,
             Self::Feedback => Lane::Update,
         }
