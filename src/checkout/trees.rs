@@ -51,7 +51,7 @@ pub async fn diff_trees(
     prepare(into).await.map_err(CheckoutError::Folder)?;
     let git = Git::new(into, git_url, token, deadline);
     let format = if head.as_str().len() == 64 { "sha256" } else { "sha1" };
-    git.run(&["init", "--quiet", "--bare", "--template=", &format!("--object-format={format}")], Access::Local).await?;
+    git.run(&["init", "--quiet", "--template=", &format!("--object-format={format}")], Access::Local).await?;
     fetch(&git, git_url, [base, head], branch).await?;
     let (base, head) = (base.as_str(), head.as_str());
     let mut files = changed_files(&git, base, head).await?;
