@@ -2,6 +2,7 @@
 //! [`Problem`]s.
 
 mod events;
+mod explain;
 mod params;
 mod projects;
 mod runs;
@@ -14,13 +15,14 @@ use super::problem::Problem;
 use crate::domain::ids::RunId;
 use crate::store::runs::Run;
 
-/// Everything under `/api/runs` and `/api/projects`.
+/// Everything under `/api/runs` and `/api/projects`, and `/api/explain`.
 pub fn routes() -> Router<WebState> {
     Router::new()
         .route("/api/runs", get(runs::list))
         .route("/api/runs/{id}", get(runs::show))
         .route("/api/runs/{id}/log", get(runs::log))
         .route("/api/runs/{id}/receipt", get(runs::receipt))
+        .route("/api/explain", get(explain::show))
         .route("/api/projects", get(projects::list))
         .route("/api/projects/{id}", get(projects::show))
 }

@@ -11,6 +11,9 @@ use crate::store::StoreError;
 /// How long a client should wait before it tries again when Titan cannot work, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 10;
 
+/// How long a client should wait that has asked too much, in seconds.
+const RETRY_LATER_SECONDS: u64 = 600;
+
 /// One error answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -66,7 +69,11 @@ impl Problem {
 
     /// Seconds after which the same request may succeed.
     pub fn retry_after(&self) -> Option<u64> {
-        (self.status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS)
+        match self.status {
+            StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER_SECONDS),
+            StatusCode::TOO_MANY_REQUESTS => Some(RETRY_LATER_SECONDS),
+            _ => None,
+        }
     }
 }
 

@@ -18,6 +18,8 @@ pub enum JobKind {
     Step,
     /// Bring what people see up to date for one change.
     Report,
+    /// Read the gates of a change for somebody who asks over the API.
+    Explain,
 }
 
 impl JobKind {
@@ -27,6 +29,7 @@ impl JobKind {
             Self::Intake => "intake",
             Self::Step => "step",
             Self::Report => "report",
+            Self::Explain => "explain",
         }
     }
 }
@@ -35,7 +38,7 @@ impl std::str::FromStr for JobKind {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Intake, Self::Step, Self::Report].into_iter().find(|k| k.as_str() == text).ok_or(())
+        [Self::Intake, Self::Step, Self::Report, Self::Explain].into_iter().find(|k| k.as_str() == text).ok_or(())
     }
 }
 

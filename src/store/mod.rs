@@ -12,6 +12,7 @@ pub mod commands;
 pub mod decisions;
 pub mod deliveries;
 pub mod events;
+pub mod explanations;
 pub mod feedback;
 pub mod jobs;
 pub mod listings;

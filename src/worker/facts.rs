@@ -12,10 +12,10 @@ use crate::domain::command::{Command, CommandName};
 use crate::domain::ids::{CommitSha, Environment, RepoName};
 use crate::domain::policy::{DeployVia, POLICY_PATH, Policy};
 use crate::domain::snapshot::{
-    ChangeFact, ChecksFact, PolicyFact, ProjectFact, ReviewsFact, RunFact, Snapshot, TrustFact,
+    ChangeFact, ChecksFact, FilesFact, PolicyFact, ProjectFact, ReviewsFact, RunFact, Snapshot, TrustFact,
 };
 use crate::domain::targets::{TargetFact, TargetNames, standing};
-use crate::github::reads::PullRequest;
+use crate::github::reads::{FileList, PullRequest};
 use crate::github::{GitHubError, RepoClient, RepoRef};
 use crate::store::changes::Change;
 use crate::store::runs::{Run, RunFilter};
@@ -59,7 +59,7 @@ pub async fn read(services: &Services, question: &Question<'_>) -> Result<Facts,
         services.store.put_change_state(change.id, &pull.head, pull.open).await?;
     }
     let (files, (policy, policy_text), behind_by, ledger, runs, own) = tokio::try_join!(
-        files::fact(services, &client, &pull, list),
+        files(services, question, &client, &pull, list),
         policy(&client, &pull.base_ref),
         behind_by(&client, &pull),
         async { Ok(services.store.list_heads(change.id).await?) },
@@ -98,6 +98,20 @@ pub async fn read(services: &Services, question: &Question<'_>) -> Result<Facts,
         projects,
     };
     Ok(Facts { snapshot, policy_text })
+}
+
+/// A question over the API does not make anybody read whole trees: then a list that was cut off says so.
+async fn files(
+    services: &Services,
+    question: &Question<'_>,
+    client: &RepoClient,
+    pull: &PullRequest,
+    list: FileList,
+) -> Result<FilesFact, JobError> {
+    match question.decides {
+        true => files::fact(services, client, pull, list).await,
+        false => Ok(files::listed(pull, list)),
+    }
 }
 
 async fn reviews(

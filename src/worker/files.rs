@@ -137,6 +137,14 @@ pub async fn fact(
     })
 }
 
+/// The changed files as GitHub lists them, or that the list is not whole.
+pub fn listed(pull: &PullRequest, list: FileList) -> FilesFact {
+    match is_whole(&list, pull.changed_files) {
+        true => FilesFact::Complete(list.files),
+        false => FilesFact::CutOff { listed: list.files.len(), expected: pull.changed_files },
+    }
+}
+
 /// Whether GitHub's list has every file, named exactly: its own count must agree, and no name may hold what stands for
 /// bytes that are no text.
 fn is_whole(list: &FileList, counted: Option<u64>) -> bool {

@@ -3,6 +3,7 @@
 //! One file a concern: `intake` turns a trigger into a decision, `steps` carries a run's steps out, `report` keeps
 //! GitHub's side equal to the store. Nothing waits in memory: whatever waits is a job with a time.
 
+pub mod explain;
 pub mod facts;
 mod fetch;
 pub mod files;

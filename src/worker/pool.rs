@@ -14,7 +14,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use super::{Done, JobError, Services, intake, reconcile, steps};
+use super::{Done, JobError, Services, explain, intake, reconcile, steps};
 use crate::claim::{Claim, Moment};
 use crate::clock;
 use crate::store::jobs::{Job, JobKind, Wanted};
@@ -229,6 +229,7 @@ async fn execute(services: &Services, job: &Job) -> Result<Done, JobError> {
         JobKind::Intake => intake::take_in(services, job).await,
         JobKind::Step => steps::advance(services, job).await,
         JobKind::Report => report_job(services, job).await,
+        JobKind::Explain => explain::explain(services, job).await,
     }
 }
 
@@ -296,7 +297,7 @@ async fn give_up(services: &Services, job: &Job, why: &str) -> Result<(), StoreE
     let ended = match job.kind {
         JobKind::Step => steps::abandon(services, job, &why).await.is_ok(),
         JobKind::Intake => intake::abandon(services, job, &why).await.unwrap_or(false),
-        JobKind::Report => false,
+        JobKind::Report | JobKind::Explain => false,
     };
     if ended {
         return Ok(());

@@ -30,6 +30,7 @@ mod story_canary;
 mod story_chaos;
 mod story_comments;
 mod story_controls;
+mod story_explain;
 mod story_faults;
 mod story_hooks;
 mod story_late_events;

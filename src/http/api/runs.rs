@@ -123,11 +123,25 @@ impl From<Step> for StepJson {
     }
 }
 
+/// What a gate answered.
 #[derive(Serialize)]
-struct GateJson {
+pub(super) struct GateJson {
     passed: bool,
     #[serde(flatten)]
     result: GateResult,
+}
+
+impl GateJson {
+    /// Whether the gate is met.
+    pub(super) fn passed(&self) -> bool {
+        self.passed
+    }
+}
+
+impl From<GateResult> for GateJson {
+    fn from(result: GateResult) -> Self {
+        Self { passed: result.passed(), result }
+    }
 }
 
 /// `GET /api/runs?limit=&before=&repository=`: newest first, paged by key.
@@ -172,7 +186,7 @@ pub(super) async fn show(State(state): State<WebState>, Path(id): Path<String>) 
         run: RunJson::new(&links, run),
         receipt: sha256.map(|sha256| json!({ "url": address, "sha256": sha256 })),
         steps: steps.into_iter().map(StepJson::from).collect(),
-        gates: gates.into_iter().map(|result| GateJson { passed: result.passed(), result }).collect(),
+        gates: gates.into_iter().map(GateJson::from).collect(),
         bake: (!samples.is_empty()).then(|| verdict::figures(&samples)),
         artifacts: artifacts.iter().map(|a| json!({ "kind": a.kind, "bytes": a.bytes })).collect(),
         follow_up: state.store.find_follow_up(id).await?.map(|run| run.id),

@@ -153,6 +153,12 @@ impl World {
         self.get_at(&format!("{}{path}", self.titan_url())).await
     }
 
+    /// The status and the JSON that Titan's API answers at a path.
+    pub async fn get_api(&self, path: &str) -> (u16, Value) {
+        let answer = self.http.get(format!("{}{path}", self.titan_url())).send().await.expect("titan answers");
+        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+    }
+
     /// What is answered at an address, as text.
     pub async fn get_at(&self, url: &str) -> String {
         self.http.get(url).send().await.expect("titan answers").text().await.expect("text")

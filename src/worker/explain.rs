@@ -1,0 +1,80 @@
+//! Answers a question over the API: reads the facts as `/titan status` would and keeps every command's gates. It decides
+//! nothing, starts nothing, and writes nothing at GitHub.
+
+use serde::Deserialize;
+
+use super::facts::{self, Asker, Question};
+use super::{Done, JobError, Services};
+use crate::clock;
+use crate::domain::binding::Given;
+use crate::domain::command::{Command, CommandName};
+use crate::domain::gates::{Gate, judge};
+use crate::domain::ids::ProjectName;
+use crate::domain::run::RunKind;
+use crate::domain::snapshot::Snapshot;
+use crate::store::explanations::Tables;
+use crate::store::jobs::Job;
+use crate::store::tenants::Repository;
+
+#[derive(Deserialize)]
+struct Payload {
+    change_id: i64,
+    /// Empty when nobody in particular asks.
+    actor: String,
+}
+
+/// Answers one question. Trouble is an answer too: whoever asked is still waiting, and may ask again.
+///
+/// # Errors
+/// [`JobError`] when the answer cannot be kept.
+pub async fn explain(services: &Services, job: &Job) -> Result<Done, JobError> {
+    let payload: Payload =
+        serde_json::from_str(&job.payload).map_err(|e| JobError::Never(format!("the question cannot be read: {e}")))?;
+    let outcome = match read(services, &payload).await {
+        Ok(Some(snapshot)) => Ok((snapshot.change.head.clone(), tables(&snapshot, payload.actor.is_empty()))),
+        Ok(None) => Err("the pull request is not known any more".to_owned()),
+        Err(JobError::LeaseLost) => return Err(JobError::LeaseLost),
+        Err(error) => {
+            tracing::warn!(?error, "a question could not be answered");
+            Err("GitHub did not answer; ask again in a while".to_owned())
+        }
+    };
+    services.store.put_explanation(job.lease, payload.change_id, &payload.actor, &outcome).await?;
+    Ok(Done::Ended)
+}
+
+async fn read(services: &Services, payload: &Payload) -> Result<Option<Snapshot>, JobError> {
+    let Some(place) = services.store.find_change(payload.change_id).await? else { return Ok(None) };
+    let repository = Repository {
+        id: place.repository_id,
+        installation: place.installation,
+        name: place.repo,
+        armed: place.armed,
+        halt: None,
+    };
+    let change = services.store.ensure_change(repository.id, place.number).await?;
+    let question = Question {
+        repository: &repository,
+        repo_id: None,
+        change: &change,
+        asker: Asker { login: &payload.actor, id: None },
+        command: &Command::bare(CommandName::Status),
+        given: &Given { at: clock::now(), head: None },
+        decides: false,
+    };
+    Ok(Some(facts::read(services, &question).await?.snapshot))
+}
+
+/// Every command's gates, without a project named and for each project. Nobody in particular has no permission to show.
+fn tables(snapshot: &Snapshot, for_nobody: bool) -> Tables {
+    let projects = snapshot.policy.policy().into_iter().flat_map(|policy| policy.projects.keys());
+    let table = |project: Option<&ProjectName>| {
+        let gates = |kind: RunKind| {
+            let mut gates = judge(kind, project, snapshot);
+            gates.retain(|gate| !for_nobody || gate.gate != Gate::Permission);
+            (kind.to_string(), gates)
+        };
+        (project.map(ToString::to_string).unwrap_or_default(), RunKind::ALL.map(gates).into())
+    };
+    std::iter::once(None).chain(projects.map(Some)).map(table).collect()
+}
