@@ -66,11 +66,7 @@ const ONE_PLACE: &[(&str, &[&str], &[&str])] = &[
     ),
     ("speaking to GitHub as a client", &["octocrab::"], &["github/"]),
     // One door: every surface becomes a command in the intake, and only what comes out of `decide` starts a run.
-    (
-        "deciding about a command",
-        &["plan::decide", " decide(command", "plan::{Answer"],
-        &["worker/intake", "domain/plan"],
-    ),
+    ("deciding about a command", &["plan::decide", " decide(command", "plan::{Answer"], &["worker/intake", "domain/"]),
     ("starting a run", &[".start_run("], &["worker/intake"]),
     ("making a plan", &["Plan { kind"], &["domain/plan"]),
     ("rolling back without a command", &["automatic_rollback("], &["domain/plan", "worker/steps"]),
