@@ -4,7 +4,7 @@
 //! Commits are announced by triggers that are put into the story's database; Postgres sends an announcement only when
 //! the transaction is committed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use sqlx::postgres::PgListener;
@@ -34,7 +34,7 @@ pub enum Kills {
     /// Nowhere: the undisturbed story.
     Never,
     /// At these calls.
-    Calls(Moment, Vec<Call>),
+    Calls(Vec<(Call, Moment)>),
     /// As soon as these are committed.
     Commits(Vec<String>),
     /// Nowhere, but the first try of each of these commits fails, so that what led to it is done twice.
@@ -49,8 +49,7 @@ pub struct Gate {
 }
 
 struct GateState {
-    moment: Moment,
-    wanted: BTreeSet<Call>,
+    wanted: BTreeMap<Call, Moment>,
     seen: BTreeMap<String, u32>,
     order: Vec<Call>,
     hit: Vec<String>,
@@ -59,11 +58,11 @@ struct GateState {
 impl Gate {
     /// Stands before a world's GitHub and Render from now on.
     pub fn put_before(world: &World, kills: &Kills) -> Self {
-        let (moment, wanted) = match kills {
-            Kills::Calls(moment, calls) => (*moment, calls.iter().cloned().collect()),
-            _ => (Moment::Before, BTreeSet::new()),
+        let wanted = match kills {
+            Kills::Calls(calls) => calls.iter().cloned().collect(),
+            _ => BTreeMap::new(),
         };
-        let state = GateState { moment, wanted, seen: BTreeMap::new(), order: Vec::new(), hit: Vec::new() };
+        let state = GateState { wanted, seen: BTreeMap::new(), order: Vec::new(), hit: Vec::new() };
         let inner = Arc::new(Mutex::new(state));
         let weather: Weather = {
             let inner = inner.clone();
@@ -98,7 +97,7 @@ impl Gate {
     /// The writes that were to be held and did not come.
     pub fn unhit(&self) -> Vec<String> {
         let state = self.inner.lock().expect("no panic before");
-        state.wanted.iter().map(|(route, nth)| format!("{route} #{nth}")).collect()
+        state.wanted.iter().map(|((route, nth), moment)| format!("{moment:?} {route} #{nth}")).collect()
     }
 
     /// The writes that were held.
@@ -117,11 +116,9 @@ impl GateState {
         let call = (route, *count);
         *count += 1;
         self.order.push(call.clone());
-        if !self.wanted.remove(&call) {
-            return None;
-        }
-        self.hit.push(format!("{:?} {} #{}", self.moment, call.0, call.1));
-        Some(match self.moment {
+        let moment = self.wanted.remove(&call)?;
+        self.hit.push(format!("{moment:?} {} #{}", call.0, call.1));
+        Some(match moment {
             Moment::Before => FaultKind::HangBefore,
             Moment::After => FaultKind::HangAfter,
         })
