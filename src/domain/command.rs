@@ -98,9 +98,9 @@ impl CommandName {
             Self::Rollback => "bring the last good production version back and open a revert pull request",
             Self::Trust => "vouch for one commit of a fork, named with `@`, until the next push",
             Self::Status => "show where this change stands and every gate",
-            Self::Lock => "hold the project for this pull request, with a reason",
-            Self::Unlock => "give the project's lock back",
-            Self::Cancel => "stop what is running for this pull request",
+            Self::Lock => "hold the project for this pull request, with a duration and a reason",
+            Self::Unlock => "give this pull request's lock back, or take another's away",
+            Self::Cancel => "stop what is running for this pull request and leave the line",
             Self::Arm => "turn deployment on for this repository",
             Self::Disarm => "turn deployment off for this repository",
             Self::Halt => "stop every running and future deployment at once",
@@ -129,6 +129,9 @@ pub struct Command {
     /// [`Command::REASON_CHARS`] characters, without the quotes around it and without any `"` in it; empty when none was
     /// given, always empty for the other commands. It is the person's own text: escape it where it is shown.
     pub reason: String,
+    /// Whether `--force` was written; only `unlock` knows it.
+    #[serde(default)]
+    pub force: bool,
 }
 
 impl Command {
@@ -137,7 +140,7 @@ impl Command {
 
     /// The bare command without project, commit or reason.
     pub fn bare(name: CommandName) -> Self {
-        Self { name, project: None, commit: None, reason: String::new() }
+        Self { name, project: None, commit: None, reason: String::new(), force: false }
     }
 
     /// The command as it is meant where these projects exist.
@@ -166,6 +169,9 @@ impl fmt::Display for Command {
         }
         if let Some(commit) = &self.commit {
             write!(f, " @{commit}")?;
+        }
+        if self.force {
+            f.write_str(" --force")?;
         }
         match self.reason.as_str() {
             "" => Ok(()),
@@ -215,7 +221,7 @@ pub(super) fn could_be_commit(word: &str) -> bool {
 /// - A further line that is addressed to Titan makes the whole comment a hint, and nothing is run. Lines in quotes,
 ///   code blocks, lists and HTML do not count.
 /// - After the command come a project name and `@` with at least seven digits of a commit, in any order, each at most
-///   once; then, for `rollback`, `lock`, `unlock` and `cancel`, a reason. `arm`, `disarm` and `resume` concern the
+///   once; `unlock` also knows `--force`; then, for `rollback`, `lock`, `unlock` and `cancel`, a reason. `arm`, `disarm` and `resume` concern the
 ///   whole repository and take no project. Everything after `halt` is its reason, so that nothing can keep it from
 ///   being understood; everything after `help` is dropped. Any other word gives a hint, never a guess.
 /// - `/titan` alone means `/titan help`.

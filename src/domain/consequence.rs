@@ -3,7 +3,7 @@
 use super::run::{Conclusion, RunKind, StepName};
 
 /// How a step ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StepEnd {
     /// Done and seen to be done.
     Done,
@@ -23,7 +23,7 @@ pub enum StepEnd {
 pub enum Locks {
     /// They are given back.
     Release,
-    /// The change keeps them for its next command, as long as its pull request is open.
+    /// The change keeps its canary for its next command, as long as its pull request is open.
     Keep,
     /// They stay until a person has looked, whatever becomes of the pull request.
     Hold,
@@ -63,7 +63,12 @@ pub fn after(kind: RunKind, step: StepName, end: StepEnd, last: bool, undoing: b
         (_, StepEnd::Done) if !last => Consequence::Next,
         // A canary that passed stays held, so that nobody else's commit replaces it before it is promoted.
         (RunKind::Propose | RunKind::Canary, StepEnd::Done) => finish(Success, Keep),
-        (RunKind::Promote | RunKind::Rollback, StepEnd::Done) => finish(Success, Release),
+        (RunKind::Promote | RunKind::Rollback | RunKind::Restore, StepEnd::Done) => finish(Success, Release),
+        // Nothing was there before: whoever comes next replaces it. Else a person looks first.
+        (RunKind::Restore, StepEnd::Failed { touched: false }) => finish(Failure, Release),
+        (RunKind::Restore, StepEnd::Failed { touched: true }) => finish(Failure, Hold),
+        (RunKind::Restore, StepEnd::Inconclusive) => finish(Inconclusive, Hold),
+        (RunKind::Restore, StepEnd::Stopped) => finish(Cancelled, Hold),
         (RunKind::Propose, StepEnd::Failed { .. }) => finish(Failure, Keep),
         (RunKind::Canary, StepEnd::Failed { touched: true }) => Consequence::PutBack,
         // The old version still answers: there is nothing to put back.

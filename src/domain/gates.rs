@@ -7,6 +7,7 @@ mod change;
 mod checks;
 mod code;
 mod late;
+mod lock;
 mod person;
 mod project;
 mod service;
@@ -19,13 +20,13 @@ pub use checks::asks_for_checks;
 use checks::required_checks;
 use code::{build_passed, protected_paths};
 pub use late::too_late;
+use lock::lock_free;
+pub use lock::{force_has_reason, holds_it, may_force, nobody_holds};
 pub use person::permission_for;
 use person::{approvals, permission};
 pub use project::choose_project;
 use project::{policy_valid, project_known};
-use service::{
-    armed, canary_passed, inside_window, lock_free, no_run_active, not_halted, rollback_target, target_given,
-};
+use service::{armed, canary_passed, inside_window, no_run_active, not_halted, rollback_target, target_given};
 
 use super::ids::ProjectName;
 use super::reason::Reason;
@@ -185,4 +186,4 @@ fn project_fact<'s>(snapshot: &'s Snapshot, name: &ProjectName) -> Option<&'s Pr
 #[cfg(test)]
 mod edges;
 #[cfg(test)]
-mod tests;
+pub(in crate::domain) mod tests;

@@ -8,7 +8,10 @@ pub mod command;
 pub mod consequence;
 pub mod gates;
 pub mod ids;
+pub mod lock;
 pub mod markdown;
+#[cfg(test)]
+mod model;
 pub mod paths;
 pub mod plan;
 pub mod policy;

@@ -5,6 +5,7 @@
 use super::command::{Command, CommandName};
 use super::gates::{self, GateResult};
 use super::ids::{CommitSha, Environment, ProjectName};
+use super::lock;
 use super::markdown::inline_code;
 use super::policy::{DeployVia, Grant, default_grant};
 use super::reason::Reason;
@@ -18,13 +19,15 @@ pub enum Decision {
     Start(Plan),
     /// Say no and why.
     Refuse(Refusal),
+    /// Wait in line: nothing but others is in the way.
+    Wait(Waiting),
     /// Change Titan's own state.
     Control(Control),
     /// Change nothing, only answer.
     Answer(Answer),
 }
 
-/// A run that passed every gate. Can only be made by [`decide`] and [`automatic_rollback`].
+/// A run that passed every gate. Can only be made by [`decide`], [`automatic_rollback`] and [`put_back`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     kind: RunKind,
@@ -33,6 +36,7 @@ pub struct Plan {
     policy_hash: Option<String>,
     policy_commit: Option<CommitSha>,
     gates: Vec<GateResult>,
+    runs_begun: Option<i64>,
 }
 
 impl Plan {
@@ -66,6 +70,12 @@ impl Plan {
         &self.gates
     }
 
+    /// How many runs of the project had begun when the facts were read: when it is more at the start, the facts are too old.
+    /// `None` for what needs no gate.
+    pub fn runs_begun(&self) -> Option<i64> {
+        self.runs_begun
+    }
+
     /// The steps, in order.
     pub fn steps(&self) -> &'static [StepName] {
         self.kind.steps()
@@ -73,13 +83,7 @@ impl Plan {
 
     /// The environments that the change must hold while it runs and until it is shipped or put back.
     pub fn locks(&self) -> &'static [Environment] {
-        match self.kind {
-            RunKind::Propose => &[],
-            RunKind::Canary => &[Environment::Canary],
-            RunKind::Promote => &[Environment::Canary, Environment::Production],
-            // It must not have to wait for a change that is still being tried.
-            RunKind::Rollback => &[Environment::Production],
-        }
+        lock::needed(self.kind)
     }
 }
 
@@ -94,6 +98,19 @@ pub struct Refusal {
     pub gates: Vec<GateResult>,
     /// What would be done if Titan were armed, when only that is in the way; Markdown, a line each.
     pub would_do: Vec<String>,
+}
+
+/// A run that starts by itself when it is its turn, if every gate is open then.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    /// What will run.
+    pub kind: RunKind,
+    /// For which project.
+    pub project: ProjectName,
+    /// The head that the person meant; only this one is run.
+    pub head: CommitSha,
+    /// What every gate answered; those that are closed say who is in the way.
+    pub gates: Vec<GateResult>,
 }
 
 /// A change of Titan's own state.
@@ -114,15 +131,19 @@ pub enum Control {
     Lock {
         /// Which project.
         project: ProjectName,
-        /// Why; may be empty.
-        reason: String,
+        /// For how long and why.
+        hold: lock::Hold,
     },
     /// Give a project's locks back.
     Unlock {
         /// Which project.
         project: ProjectName,
+        /// Take those of other pull requests away too.
+        force: bool,
+        /// Why; may be empty, except when taken away from others.
+        reason: String,
     },
-    /// Stop this change's runs.
+    /// Stop this change's runs and leave every line.
     Cancel,
     /// Vouch for this commit of a fork.
     Trust {
@@ -179,6 +200,9 @@ fn start_or_refuse(kind: RunKind, command: &Command, snapshot: &Snapshot) -> Dec
         .and_then(|policy| gates::choose_project(kind, command.project.as_ref(), policy, snapshot).ok())
         .flatten();
     if gates.iter().any(|gate| !gate.passed()) {
+        if let Some(waiting) = wait(kind, project.as_ref(), &gates, snapshot) {
+            return Decision::Wait(waiting);
+        }
         // While Titan is disarmed nothing can have been on the canary either.
         let because_disarmed = [Reason::NotArmed, Reason::CanaryMissing];
         let only_disarmed =
@@ -194,13 +218,49 @@ fn start_or_refuse(kind: RunKind, command: &Command, snapshot: &Snapshot) -> Dec
         PolicyFact::Valid { policy, commit } => (Some(policy.hash.clone()), Some(commit.clone())),
         _ => (None, None),
     };
-    Decision::Start(Plan { kind, project, head: snapshot.change.head.clone(), policy_hash, policy_commit, gates })
+    let fact = snapshot.projects.iter().find(|fact| Some(&fact.name) == project.as_ref());
+    let runs_begun = fact.map(|fact| fact.runs_begun);
+    let head = snapshot.change.head.clone();
+    Decision::Start(Plan { kind, project, head, policy_hash, policy_commit, gates, runs_begun })
+}
+
+/// Whether a command that cannot start now is only kept waiting by others.
+fn wait(kind: RunKind, project: Option<&ProjectName>, gates: &[GateResult], snapshot: &Snapshot) -> Option<Waiting> {
+    let fact = snapshot.projects.iter().find(|fact| Some(&fact.name) == project)?;
+    lock::may_wait(kind, snapshot.change.number, fact, gates).then(|| Waiting {
+        kind,
+        project: fact.name.clone(),
+        head: snapshot.change.head.clone(),
+        gates: gates.to_vec(),
+    })
+}
+
+/// The run that puts the last good version back on the canary, because the change that was there has gone. It needs no
+/// gate: it undoes what a person asked for and cannot want any more.
+pub fn put_back(project: ProjectName, head: CommitSha, policy_hash: Option<String>) -> Plan {
+    Plan {
+        kind: RunKind::Restore,
+        project: Some(project),
+        head,
+        policy_hash,
+        policy_commit: None,
+        gates: Vec::new(),
+        runs_begun: None,
+    }
 }
 
 /// The rollback that Titan starts by itself, once, when production went bad after going live. It needs no gate: the
 /// person's `promote` asked for it.
 pub fn automatic_rollback(project: ProjectName, head: CommitSha, policy_hash: Option<String>) -> Plan {
-    Plan { kind: RunKind::Rollback, project: Some(project), head, policy_hash, policy_commit: None, gates: Vec::new() }
+    Plan {
+        kind: RunKind::Rollback,
+        project: Some(project),
+        head,
+        policy_hash,
+        policy_commit: None,
+        gates: Vec::new(),
+        runs_begun: None,
+    }
 }
 
 fn control(command: &Command, snapshot: &Snapshot) -> Decision {
@@ -230,25 +290,34 @@ fn lock_or_unlock(command: &Command, snapshot: &Snapshot) -> Decision {
     let relevant = [gates::Gate::PolicyValid, gates::Gate::ProjectKnown];
     let mut judged = gates::judge(RunKind::Canary, command.project.as_ref(), snapshot);
     let find = |gate| judged.iter().find(|judged| judged.gate == gate).cloned();
-    let (lock_free, no_run_active) = (find(gates::Gate::LockFree), find(gates::Gate::NoRunActive));
+    let (change_open, no_run_active) = (find(gates::Gate::ChangeOpen), find(gates::Gate::NoRunActive));
     judged.retain(|gate| relevant.contains(&gate.gate));
     let project = snapshot
         .policy
         .policy()
         .and_then(|policy| gates::choose_project(RunKind::Canary, command.project.as_ref(), policy, snapshot).ok())
         .flatten();
+    let fact = snapshot.projects.iter().find(|fact| Some(&fact.name) == project.as_ref());
     match command.name {
-        CommandName::Lock => judged.extend(lock_free),
-        // What a run is changing right now is not given to somebody else.
-        _ => judged.extend(no_run_active),
+        CommandName::Lock => {
+            judged.extend(change_open);
+            judged.extend(fact.map(|fact| gates::nobody_holds(snapshot, fact)));
+        }
+        _ if command.force => judged.extend([gates::may_force(snapshot), gates::force_has_reason(command)]),
+        // What a run is changing right now is not given to somebody else, and what others hold not by mistake.
+        _ => {
+            judged.extend(no_run_active);
+            judged.extend(fact.map(|fact| gates::holds_it(snapshot, fact)));
+        }
     }
-    match project {
-        Some(project) if judged.iter().all(GateResult::passed) => Decision::Control(match command.name {
-            CommandName::Lock => Control::Lock { project, reason: command.reason.clone() },
-            _ => Control::Unlock { project },
-        }),
-        project => refuse(command.name, project, judged),
-    }
+    let Some(project) = project.filter(|_| judged.iter().all(GateResult::passed)) else {
+        let project = fact.map(|fact| fact.name.clone());
+        return refuse(command.name, project, judged);
+    };
+    Decision::Control(match command.name {
+        CommandName::Lock => Control::Lock { project, hold: lock::hold(&command.reason) },
+        _ => Control::Unlock { project, force: command.force, reason: command.reason.clone() },
+    })
 }
 
 fn help(snapshot: &Snapshot) -> Decision {
@@ -281,7 +350,7 @@ fn rehearsal(kind: RunKind, project: &ProjectName, snapshot: &Snapshot) -> Vec<S
     let production = at(Environment::Production).unwrap_or_default();
     let bake = humantime::format_duration(plan.bake);
     match kind {
-        RunKind::Propose => Vec::new(),
+        RunKind::Propose | RunKind::Restore => Vec::new(),
         RunKind::Canary => vec![
             format!("deploy `{head}` to the canary, {canary}"),
             format!("ask it until it answers with `{head}`, watch it for {bake} and judge it"),

@@ -61,6 +61,9 @@ pub struct Policy {
     /// How many approving reviews promote needs, at most 10. Default 0: a policy that does not say asks for none beyond
     /// those that GitHub's own branch rules ask for at the merge.
     pub approvals: u32,
+    /// How long a change keeps the canary after its run there, without a further command; `None`: until it is shipped,
+    /// put back or closed. Default 24 hours, 1 second to 30 days, or `never`.
+    pub lock_expiry: Option<Duration>,
     /// How promote merges.
     pub merge: MergeMethod,
     /// When promotes are let in; `None`: always.

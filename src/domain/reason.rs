@@ -72,6 +72,8 @@ reasons! {
     CanaryRunning "canary_running" "this head's canary is still being judged";
     CanaryFailed "canary_failed" "this head's canary did not pass";
     LockHeld "lock_held" "another pull request holds the environment";
+    InLine "in_line" "another pull request waits in front";
+    NotHolder "not_holder" "the lock belongs to another pull request";
     RunActive "run_active" "another run is changing the project now";
     OutsideWindow "outside_window" "the policy lets no promote in at this time";
     NothingToRollBack "nothing_to_roll_back" "there is no earlier good version";

@@ -114,7 +114,8 @@ pub fn replay(past: Past, policy: &Policy) -> Option<Difference> {
 fn say(command: &Command, snapshot: &mut Snapshot, policy: Policy, commit: &CommitSha) -> Option<Said> {
     snapshot.policy = PolicyFact::Valid { policy: Box::new(policy), commit: commit.clone() };
     match decide(command, snapshot) {
-        Decision::Start(_) => Some(Said::Accepted),
+        // Whoever waits is only kept back by others, which no policy changes.
+        Decision::Start(_) | Decision::Wait(_) => Some(Said::Accepted),
         Decision::Refuse(refusal) => Some(Said::Refused(refusal.gates.iter().filter_map(|gate| gate.reason).collect())),
         Decision::Control(_) | Decision::Answer(_) => None,
     }

@@ -10,11 +10,14 @@ pub mod answer;
 mod checks;
 mod comment;
 mod deployment;
+mod lock;
 mod next;
 mod stages;
 mod words;
 
-pub use checks::{CheckButton, CheckConclusion, CheckName, CheckNote, CheckState, CheckView, checks, todo};
+pub use checks::{
+    CheckButton, CheckConclusion, CheckName, CheckNote, CheckState, CheckView, checks, todo, waiting_checks,
+};
 pub use comment::{ChangeView, HistoryRow, change_view, marker};
 pub use deployment::{DeploymentState, DeploymentView, deployment};
 pub use next::{NextCommand, next_commands};
@@ -99,6 +102,8 @@ pub struct RunFacts {
     pub gates: Vec<GateResult>,
     /// Who asked to stop it.
     pub cancel_by: Option<String>,
+    /// Whether its command waited in line and it never began.
+    pub waited: bool,
     /// The run that this one cleans up after.
     pub cause: Option<RunId>,
     /// When it was accepted or refused.
@@ -199,7 +204,7 @@ pub struct CommandFacts {
     pub actor: String,
     /// The command as text; foreign.
     pub text: String,
-    /// How it ended: `started`, `refused`, `done`, `answered` or `misunderstood`.
+    /// How it ended: `started`, `refused`, `done`, `answered`, `misunderstood`, `withdrawn`, or `queued` while it waits.
     pub conclusion: Option<String>,
     /// The reason code of a refusal.
     pub reason: Option<String>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::command::CommandName;
 use super::ids::Environment;
 
-/// The commands that become runs.
+/// What a run does: the commands that become runs, and what Titan starts by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunKind {
@@ -19,10 +19,12 @@ pub enum RunKind {
     Promote,
     /// Bring the last good version back.
     Rollback,
+    /// Put the last good version back on the canary, because the change that was there has gone. No command starts it.
+    Restore,
 }
 
 impl RunKind {
-    /// Every kind, in the order of a change's life.
+    /// Every kind that a command starts, in the order of a change's life.
     pub const ALL: [Self; 4] = [Self::Propose, Self::Canary, Self::Promote, Self::Rollback];
 
     /// The kind that a command starts, if it starts one.
@@ -36,11 +38,11 @@ impl RunKind {
         }
     }
 
-    /// The command that starts it.
+    /// The command that starts it, or after which it cleans up.
     pub fn command(self) -> CommandName {
         match self {
             Self::Propose => CommandName::Propose,
-            Self::Canary => CommandName::Canary,
+            Self::Canary | Self::Restore => CommandName::Canary,
             Self::Promote => CommandName::Promote,
             Self::Rollback => CommandName::Rollback,
         }
@@ -48,14 +50,17 @@ impl RunKind {
 
     /// The word in SQL, on pages and in the API.
     pub fn as_str(self) -> &'static str {
-        self.command().as_str()
+        match self {
+            Self::Restore => "restore",
+            _ => self.command().as_str(),
+        }
     }
 
     /// The environment that it changes, if it changes one.
     pub fn environment(self) -> Option<Environment> {
         match self {
             Self::Propose => None,
-            Self::Canary => Some(Environment::Canary),
+            Self::Canary | Self::Restore => Some(Environment::Canary),
             Self::Promote | Self::Rollback => Some(Environment::Production),
         }
     }
@@ -67,6 +72,7 @@ impl RunKind {
             Self::Canary => &[StepName::Deploy, StepName::Verify, StepName::Bake],
             Self::Promote => &[StepName::Merge, StepName::Deploy, StepName::Verify, StepName::Bake],
             Self::Rollback => &[StepName::Restore, StepName::Verify, StepName::Revert],
+            Self::Restore => &[StepName::Restore],
         }
     }
 }
@@ -81,10 +87,10 @@ impl std::str::FromStr for RunKind {
     type Err = super::ids::InvalidId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or(super::ids::InvalidId { what: "run kind", why: "expected propose, canary, promote or rollback" })
+        Self::ALL.into_iter().chain([Self::Restore]).find(|kind| kind.as_str() == text).ok_or(super::ids::InvalidId {
+            what: "run kind",
+            why: "expected propose, canary, promote, rollback or restore",
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::ids::{CommitSha, Environment, PrNumber, ProjectName, RepoName, RunId};
+use super::lock::HeldFor;
 use super::paths::ChangedFile;
 use super::policy::{Diagnostic, Policy, Role, TeamName};
 use super::run::{Conclusion, RunKind, RunStatus};
@@ -317,6 +318,12 @@ pub struct ProjectFact {
     pub name: ProjectName,
     /// Who holds its environments.
     pub locks: Vec<LockFact>,
+    /// Who waits for it, oldest first.
+    #[serde(default)]
+    pub queue: Vec<WaitingFact>,
+    /// How many runs have changed one of its environments so far; a start is only good as long as that stays so.
+    #[serde(default)]
+    pub runs_begun: i64,
     /// A run that is changing one of its environments now.
     pub active: Option<ActiveRun>,
     /// What runs on production through Titan, when anything does.
@@ -328,7 +335,15 @@ pub struct ProjectFact {
 impl ProjectFact {
     /// A project of which nothing is known but its name.
     pub fn new(name: ProjectName) -> Self {
-        Self { name, locks: Vec::new(), active: None, production: None, rollback_target: None }
+        Self {
+            name,
+            locks: Vec::new(),
+            queue: Vec::new(),
+            runs_begun: 0,
+            active: None,
+            production: None,
+            rollback_target: None,
+        }
     }
 }
 
@@ -344,6 +359,34 @@ pub struct LockFact {
     /// Why, for a lock by hand.
     pub reason: String,
     /// Since when.
+    pub since: DateTime<Utc>,
+    /// What it is held for.
+    #[serde(default)]
+    pub held_for: HeldFor,
+    /// When it ends by itself; `None`: not by itself.
+    #[serde(default)]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Whether the end is near and people have been told.
+    #[serde(default)]
+    pub ends_soon: bool,
+}
+
+/// A command that waits for its turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingFact {
+    /// Rises: whoever joined later has a higher one.
+    pub id: i64,
+    /// For which pull request.
+    pub number: PrNumber,
+    /// What will run.
+    pub kind: RunKind,
+    /// The head that the person meant.
+    pub head: CommitSha,
+    /// Who asked.
+    pub by: String,
+    /// The id that its run will have.
+    pub run: RunId,
+    /// Since when it waits.
     pub since: DateTime<Utc>,
 }
 

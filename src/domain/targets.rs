@@ -109,7 +109,7 @@ impl TargetFact {
     pub fn is_changed_by(&self, kind: RunKind, project: Option<&ProjectName>) -> bool {
         let reaches = match kind {
             RunKind::Propose => false,
-            RunKind::Canary => self.environment == Environment::Canary,
+            RunKind::Canary | RunKind::Restore => self.environment == Environment::Canary,
             // Production is reached through the canary, so both must be this repository's.
             RunKind::Promote => true,
             RunKind::Rollback => self.environment == Environment::Production,

@@ -3,9 +3,12 @@
 use chrono::{DateTime, Utc};
 
 use super::jobs::{self, NewJob, enqueue};
-use super::{Lease, Store, StoreError, storable};
+use super::{Lease, Store, StoreError, line, locks, runs, storable};
 use crate::domain::ids::{CommitSha, PrNumber};
 use crate::domain::snapshot::{Person, TrustFact};
+
+/// Who asked the runs of a closed pull request to stop.
+const CLOSED: &str = "closing the pull request";
 
 /// A change.
 #[derive(Debug, Clone)]
@@ -50,7 +53,7 @@ impl Store {
     /// # Errors
     /// When the database says no.
     pub async fn put_change_state(&self, change_id: i64, head: &CommitSha, open: bool) -> Result<(), StoreError> {
-        sqlx::query("UPDATE change SET head = $2, open = $3 WHERE id = $1")
+        sqlx::query("UPDATE change SET head = $2, open = $3, merged = merged AND NOT $3 WHERE id = $1")
             .bind(change_id)
             .bind(head.as_str())
             .bind(open)
@@ -157,22 +160,35 @@ impl Store {
         rows.into_iter().map(|(head, at)| Ok((super::word(&head)?, at))).collect()
     }
 
-    /// The pull request is closed or merged: notes it, gives its locks back and ends the job that found out.
+    /// The pull request is closed or merged: notes it, takes it out of every line, gives its locks back and ends the job
+    /// that found out. When it was not merged its runs are asked to stop, and a canary that runs its version gets the
+    /// version before back.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] when another worker has the job; then nothing was changed.
-    pub async fn close_change(&self, lease: Lease, change_id: i64) -> Result<(), StoreError> {
+    pub async fn close_change(&self, lease: Lease, change_id: i64, merged: bool) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
         jobs::finish(&mut tx, lease).await?;
-        sqlx::query("UPDATE change SET open = FALSE WHERE id = $1").bind(change_id).execute(&mut *tx).await?;
+        sqlx::query("UPDATE change SET open = FALSE, merged = $2 WHERE id = $1")
+            .bind(change_id)
+            .bind(merged)
+            .execute(&mut *tx)
+            .await?;
+        let why = "the pull request was closed";
+        line::leave(&mut tx, change_id, line::Leaving { project_id: None, unless_head: None, why }).await?;
+        if !merged {
+            runs::ask_to_stop(&mut tx, change_id, None, CLOSED).await?;
+        }
         // A run that is still under way keeps its locks; they are given back when it ends.
-        sqlx::query(
-            "DELETE FROM environment_lock l WHERE l.change_id = $1 AND NOT EXISTS
-             (SELECT 1 FROM run r WHERE r.change_id = $1 AND r.project_id = l.project_id AND r.status <> 'completed')",
+        let held: Vec<i64> = sqlx::query_scalar(
+            "SELECT DISTINCT project_id FROM environment_lock WHERE change_id = $1 ORDER BY project_id",
         )
         .bind(change_id)
-        .execute(&mut *tx)
+        .fetch_all(&mut *tx)
         .await?;
+        for project_id in held {
+            locks::leave(&mut tx, project_id, change_id).await?;
+        }
         Ok(tx.commit().await?)
     }
 }

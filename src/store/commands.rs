@@ -3,8 +3,9 @@
 use sqlx::PgConnection;
 
 use super::jobs::{self, NewJob, enqueue};
-use super::{Lease, Store, StoreError, storable};
-use crate::domain::ids::{CommitSha, Environment, InstallationId, RunId};
+use super::{Lease, Store, StoreError, line, locks, storable};
+use crate::domain::ids::{CommitSha, InstallationId, RunId};
+use crate::domain::lock::Hold;
 use crate::domain::plan::{Plan, Refusal};
 use crate::domain::reason::Reason;
 
@@ -80,15 +81,17 @@ pub enum StateChange {
     Lock {
         /// Which project.
         project_id: i64,
-        /// Why.
-        reason: String,
+        /// For how long and why.
+        hold: Hold,
     },
-    /// Give both environments of a project back.
+    /// Give the change's locks of a project back.
     Unlock {
         /// Which project.
         project_id: i64,
+        /// Those of all other changes too.
+        force: bool,
     },
-    /// Ask the change's runs to stop.
+    /// Ask the change's runs to stop, and leave every line.
     Cancel,
     /// Vouch for one commit of a fork.
     Trust {
@@ -259,8 +262,34 @@ impl Store {
     }
 }
 
+/// Says what became of a command that waited in line.
+pub(super) async fn conclude_waiting(
+    conn: &mut PgConnection,
+    command_id: i64,
+    conclusion: &str,
+    reason: Option<&str>,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE command SET conclusion = $2, reason = $3, concluded_at = now() WHERE id = $1")
+        .bind(command_id)
+        .bind(conclusion)
+        .bind(reason)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Stores what the status comment answers.
+pub(super) async fn put_answer(conn: &mut PgConnection, change_id: i64, answer: &str) -> Result<(), StoreError> {
+    sqlx::query("UPDATE change SET answer = $2 WHERE id = $1")
+        .bind(change_id)
+        .bind(storable(answer))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Ends a command and its intake job, and queues the report. Gives the command's actor.
-async fn end(
+pub(super) async fn end(
     conn: &mut PgConnection,
     lease: Lease,
     change_id: i64,
@@ -278,11 +307,7 @@ async fn end(
     .bind(reason)
     .fetch_one(&mut *conn)
     .await?;
-    sqlx::query("UPDATE change SET answer = $2 WHERE id = $1")
-        .bind(change_id)
-        .bind(storable(answer))
-        .execute(&mut *conn)
-        .await?;
+    put_answer(conn, change_id, answer).await?;
     enqueue(conn, &NewJob::report(change_id)).await?;
     Ok(actor)
 }
@@ -313,13 +338,11 @@ async fn apply(conn: &mut PgConnection, change_id: i64, actor: &str, change: &St
             .execute(conn)
             .await?;
         }
-        StateChange::Lock { project_id, reason } => {
-            for environment in [Environment::Canary, Environment::Production] {
-                super::pipelines::take_lock(conn, *project_id, environment, change_id, actor, reason).await?;
-            }
+        StateChange::Lock { project_id, hold } => {
+            locks::take_by_hand(conn, *project_id, change_id, actor, &hold.reason, hold.lasts).await?;
         }
-        StateChange::Unlock { project_id } => {
-            sqlx::query("DELETE FROM environment_lock WHERE project_id = $1").bind(project_id).execute(conn).await?;
+        StateChange::Unlock { project_id, force } => {
+            locks::unlock(conn, *project_id, change_id, actor, *force).await?;
         }
         StateChange::Trust { head } => {
             sqlx::query(
@@ -333,22 +356,10 @@ async fn apply(conn: &mut PgConnection, change_id: i64, actor: &str, change: &St
             .await?;
         }
         StateChange::Cancel => {
-            let stopped = sqlx::query(
-                "UPDATE run SET cancel_by = $2 WHERE change_id = $1 AND status <> 'completed' AND cancel_by IS NULL",
-            )
-            .bind(change_id)
-            .bind(actor)
-            .execute(&mut *conn)
-            .await?;
-            // A run that waits for its time learns of it now.
-            sqlx::query(
-                "UPDATE job SET run_at = now() WHERE status = 'queued' AND key IN
-                 (SELECT 'run:' || id FROM run WHERE change_id = $1 AND status <> 'completed')",
-            )
-            .bind(change_id)
-            .execute(conn)
-            .await?;
-            return Ok(stopped.rows_affected());
+            let stopped = super::runs::ask_to_stop(conn, change_id, None, actor).await?;
+            let why = format!("{} gave the place up", crate::domain::markdown::inline_code(actor));
+            let leaving = line::Leaving { project_id: None, unless_head: None, why: &why };
+            return Ok(stopped + line::leave(conn, change_id, leaving).await?);
         }
     }
     Ok(0)

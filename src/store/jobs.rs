@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{JOB_CHANNEL, Lease, Store, StoreError, storable};
+use crate::domain::lock::fence_holds;
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum JobKind {
     Report,
     /// Read the gates of a change for somebody who asks over the API.
     Explain,
+    /// Serve whoever is next in line for a project.
+    Line,
 }
 
 impl JobKind {
@@ -30,6 +33,7 @@ impl JobKind {
             Self::Step => "step",
             Self::Report => "report",
             Self::Explain => "explain",
+            Self::Line => "line",
         }
     }
 }
@@ -38,7 +42,10 @@ impl std::str::FromStr for JobKind {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Intake, Self::Step, Self::Report, Self::Explain].into_iter().find(|k| k.as_str() == text).ok_or(())
+        [Self::Intake, Self::Step, Self::Report, Self::Explain, Self::Line]
+            .into_iter()
+            .find(|k| k.as_str() == text)
+            .ok_or(())
     }
 }
 
@@ -127,12 +134,15 @@ pub(super) async fn enqueue(conn: &mut PgConnection, job: &NewJob) -> Result<(),
 
 /// Makes sure that the lease still holds, and keeps it for the rest of the transaction.
 pub(super) async fn hold(conn: &mut PgConnection, lease: Lease) -> Result<(), StoreError> {
-    let held = sqlx::query("SELECT 1 FROM job WHERE id = $1 AND fence = $2 AND status = 'running' FOR UPDATE")
-        .bind(lease.job_id)
-        .bind(lease.fence)
-        .fetch_optional(conn)
-        .await?;
-    held.map(|_| ()).ok_or(StoreError::LeaseLost(lease.job_id))
+    let standing: Option<Option<i64>> =
+        sqlx::query_scalar("SELECT fence FROM job WHERE id = $1 AND status = 'running' FOR UPDATE")
+            .bind(lease.job_id)
+            .fetch_optional(conn)
+            .await?;
+    match fence_holds(lease.fence, standing.flatten()) {
+        true => Ok(()),
+        false => Err(StoreError::LeaseLost(lease.job_id)),
+    }
 }
 
 /// Removes a finished job inside the caller's transaction.

@@ -15,7 +15,9 @@ pub mod events;
 pub mod explanations;
 pub mod feedback;
 pub mod jobs;
+pub mod line;
 pub mod listings;
+pub mod locks;
 pub mod pipelines;
 pub mod policies;
 pub mod receipts;
@@ -51,6 +53,9 @@ pub enum StoreError {
     /// Another worker took this job over; whatever was to be written was not.
     #[error("the lease of job {0} was lost to another worker")]
     LeaseLost(i64),
+    /// An environment's lock was taken away from a run; whatever was to be written was not.
+    #[error("the lock of {0} was taken away")]
+    LockLost(String),
     /// A named constraint said no: somebody else was first.
     #[error("conflict with {constraint}")]
     Conflict {

@@ -1,13 +1,12 @@
-//! Where projects stand: who holds their environments, and what has been live on them.
+//! Where projects stand: what has been live on them, and who holds them.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Lease, Store, StoreError, jobs, storable};
+use super::{Lease, Store, StoreError, jobs, runs};
 use crate::domain::ids::{CommitSha, DeployId, Environment, PrNumber, RunId};
 use crate::domain::run::RunKind;
-use crate::domain::snapshot::{ActiveRun, LiveFact, LockFact, ProjectFact};
+use crate::domain::snapshot::{ActiveRun, LiveFact, ProjectFact};
 
 /// What was or is live on an environment.
 #[derive(Debug, Clone)]
@@ -20,7 +19,7 @@ pub struct Release {
     pub deploy: Option<DeployId>,
     /// The run that brought it; `None` for a version that was found there.
     pub run: Option<RunId>,
-    /// `unproven`, `good` or `bad`.
+    /// `unproven`, `good`, `bad`, or `withdrawn` when its change has gone.
     pub status: String,
     /// Whether it is what is live now.
     pub current: bool,
@@ -41,31 +40,6 @@ fn release(row: ReleaseRow) -> Result<Release, StoreError> {
         current,
         since,
     })
-}
-
-/// Takes an environment for a change inside the caller's transaction; one that the change holds already stays as it
-/// is. Somebody else's lock makes the insert fail with `environment_lock_key`.
-pub(super) async fn take_lock(
-    conn: &mut PgConnection,
-    project_id: i64,
-    environment: Environment,
-    change_id: i64,
-    by: &str,
-    reason: &str,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO environment_lock (project_id, environment, change_id, taken_by, reason)
-         SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS
-             (SELECT 1 FROM environment_lock WHERE project_id = $1 AND environment = $2 AND change_id = $3)",
-    )
-    .bind(project_id)
-    .bind(environment.as_str())
-    .bind(change_id)
-    .bind(by)
-    .bind(storable(reason))
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 impl Store {
@@ -186,7 +160,7 @@ impl Store {
             "SELECT id, commit, deploy_id, run_id, status, current, since FROM release
              WHERE project_id = $1 AND environment = $2 AND status = 'good' AND commit <> $3
                AND NOT EXISTS (SELECT 1 FROM release later WHERE later.project_id = $1 AND later.environment = $2
-                               AND later.commit = release.commit AND later.id > release.id AND later.status = 'bad')
+                               AND later.commit = release.commit AND later.id > release.id AND later.status IN ('bad', 'withdrawn'))
              ORDER BY id DESC LIMIT 1",
         )
         .bind(project_id)
@@ -197,26 +171,38 @@ impl Store {
         row.map(release).transpose()
     }
 
-    /// The locks of a project, canary first.
+    /// The newest good release that this change did not bring, nor another one that was never shipped; what is put back on
+    /// the canary when the change goes.
     ///
     /// # Errors
     /// When the database says no.
-    pub async fn list_locks(&self, project_id: i64) -> Result<Vec<LockFact>, StoreError> {
-        let rows: Vec<(String, i64, String, String, DateTime<Utc>)> = sqlx::query_as(
-            "SELECT l.environment, c.number, l.taken_by, l.reason, l.taken_at
-             FROM environment_lock l JOIN change c ON c.id = l.change_id WHERE l.project_id = $1 ORDER BY l.environment",
+    pub async fn find_release_without(
+        &self,
+        project_id: i64,
+        environment: Environment,
+        change_id: i64,
+    ) -> Result<Option<Release>, StoreError> {
+        let row: Option<ReleaseRow> = sqlx::query_as(
+            "SELECT r.id, r.commit, r.deploy_id, r.run_id, r.status, r.current, r.since
+             FROM release r LEFT JOIN run ON run.id = r.run_id
+             WHERE r.project_id = $1 AND r.environment = $2 AND r.status IN ('good', 'unproven')
+               AND (run.id IS NULL OR run.kind = 'restore' OR run.change_id <> $3 AND EXISTS
+                    (SELECT 1 FROM run shipped WHERE shipped.change_id = run.change_id
+                     AND shipped.project_id = r.project_id AND shipped.kind = 'promote'
+                     AND shipped.conclusion = 'success'))
+               AND NOT EXISTS (SELECT 1 FROM run own WHERE own.change_id = $3 AND own.project_id = $1
+                               AND own.kind = 'canary' AND own.head = r.commit)
+               AND NOT EXISTS (SELECT 1 FROM release later WHERE later.project_id = $1 AND later.environment = $2
+                               AND later.commit = r.commit AND later.id > r.id
+                               AND later.status IN ('bad', 'withdrawn'))
+             ORDER BY r.status = 'good' DESC, r.id DESC LIMIT 1",
         )
         .bind(project_id)
-        .fetch_all(&self.pool)
+        .bind(environment.as_str())
+        .bind(change_id)
+        .fetch_optional(&self.pool)
         .await?;
-        let lock = |(environment, number, by, reason, since): (String, i64, String, String, DateTime<Utc>)| LockFact {
-            environment: if environment == "canary" { Environment::Canary } else { Environment::Production },
-            owner: PrNumber(number),
-            by,
-            reason,
-            since,
-        };
-        Ok(rows.into_iter().map(lock).collect())
+        row.map(release).transpose()
     }
 
     /// What a decision needs to know of a project.
@@ -240,10 +226,17 @@ impl Store {
         Ok(ProjectFact {
             name: name.clone(),
             locks: self.list_locks(project_id).await?,
+            queue: self.list_waiting(&[project_id]).await?.into_iter().map(|(_, waiting)| waiting).collect(),
+            runs_begun: self.count_runs_begun(project_id).await?,
             active: active.map(|run| ActiveRun { id: run.id, kind: run.kind, number: run.number }),
             production,
             rollback_target,
         })
+    }
+
+    async fn count_runs_begun(&self, project_id: i64) -> Result<i64, StoreError> {
+        let mut conn = self.pool.acquire().await?;
+        runs::count_begun(&mut conn, project_id).await
     }
 
     /// The change that shipped a version. A rollback ships nothing: it only brings back what another change shipped.

@@ -1,5 +1,7 @@
 //! Runs: made with everything that belongs to them, moved only along the table of legal moves.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -7,7 +9,7 @@ use uuid::Uuid;
 
 use super::jobs::{NewJob, enqueue};
 use super::steps::Step;
-use super::{Lease, Store, StoreError, events, storable};
+use super::{Lease, Store, StoreError, events, locks, storable};
 use crate::domain::consequence::Locks;
 use crate::domain::gates::GateResult;
 use crate::domain::ids::{CommitSha, InstallationId, PrNumber, ProjectName, RepoName, RunId};
@@ -51,6 +53,8 @@ pub struct Run {
     pub gates: Vec<GateResult>,
     /// Who asked to stop it.
     pub cancel_by: Option<String>,
+    /// Whether its command waited in line and it never began.
+    pub waited: bool,
     /// The run that this one cleans up after.
     pub cause: Option<RunId>,
     /// When it was accepted or refused.
@@ -80,6 +84,7 @@ struct RunRow {
     summary: String,
     gates: Json<Vec<GateResult>>,
     cancel_by: Option<String>,
+    waited: bool,
     cause_run_id: Option<Uuid>,
     created_at: DateTime<Utc>,
     completed_at: Option<DateTime<Utc>>,
@@ -89,7 +94,7 @@ struct RunRow {
 const SELECT_RUN: &str = "SELECT run.id, run.change_id, change.repository_id, repository.installation_id,
         repository.owner, repository.name AS repo_name, change.number, run.project_id, project.name AS project, run.kind,
         run.head, run.actor, run.policy_hash, run.policy_commit, run.status, run.conclusion, run.summary, run.gates,
-        run.cancel_by, run.cause_run_id, run.created_at, run.completed_at
+        run.cancel_by, run.waited, run.cause_run_id, run.created_at, run.completed_at
     FROM run JOIN change ON change.id = run.change_id JOIN repository ON repository.id = change.repository_id
         LEFT JOIN project ON project.id = run.project_id ";
 
@@ -118,6 +123,7 @@ impl TryFrom<RunRow> for Run {
             summary: row.summary,
             gates: row.gates.0,
             cancel_by: row.cancel_by,
+            waited: row.waited,
             cause: row.cause_run_id.map(RunId),
             created_at: row.created_at,
             completed_at: row.completed_at,
@@ -168,6 +174,12 @@ pub(super) async fn insert(
     .bind(super::storable_json(plan.gates())?)
     .execute(&mut *conn)
     .await?;
+    // After the insert, which waits for everybody who starts a run of this project at the same time.
+    if let (Some(seen), Some(project_id)) = (plan.runs_begun().filter(|_| plan.kind() != RunKind::Propose), project_id)
+        && count_begun(conn, project_id).await? != seen + 1
+    {
+        return Err(StoreError::Conflict { constraint: "facts_are_older".to_owned() });
+    }
     for (position, name) in plan.steps().iter().enumerate() {
         sqlx::query("INSERT INTO step (run_id, position, name) VALUES ($1, $2, $3)")
             .bind(id.0)
@@ -178,13 +190,52 @@ pub(super) async fn insert(
     }
     if let Some(project_id) = project_id {
         for environment in plan.locks() {
-            super::pipelines::take_lock(conn, project_id, *environment, change_id, actor, "").await?;
+            locks::take_for_run(conn, project_id, *environment, change_id, actor, id).await?;
         }
     }
     let data = serde_json::json!({ "kind": plan.kind(), "head": plan.head(), "actor": actor });
     events::append(conn, id, "accepted", &data).await?;
     enqueue(conn, &NewJob::step(id)).await?;
     enqueue(conn, &NewJob::report(change_id)).await
+}
+
+/// How many runs have changed an environment of a project so far; refused ones have not.
+pub(super) async fn count_begun(conn: &mut PgConnection, project_id: i64) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT count(*) FROM run WHERE project_id = $1 AND kind <> 'propose' AND NOT waited
+           AND conclusion IS DISTINCT FROM 'refused'",
+    )
+    .bind(project_id)
+    .fetch_one(conn)
+    .await?)
+}
+
+/// Asks the runs of a change to stop before their next effect, and wakes those that wait for a time. Gives how many there
+/// were.
+pub(super) async fn ask_to_stop(
+    conn: &mut PgConnection,
+    change_id: i64,
+    project_id: Option<i64>,
+    by: &str,
+) -> Result<u64, StoreError> {
+    let stopped = sqlx::query(
+        // What puts a canary back is not what anybody wants to stop.
+        "UPDATE run SET cancel_by = $2 WHERE change_id = $1 AND status <> 'completed' AND cancel_by IS NULL
+           AND kind <> 'restore' AND ($3::bigint IS NULL OR project_id = $3)",
+    )
+    .bind(change_id)
+    .bind(storable(by))
+    .bind(project_id)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "UPDATE job SET run_at = now() WHERE status = 'queued' AND key IN
+         (SELECT 'run:' || id FROM run WHERE change_id = $1 AND status <> 'completed')",
+    )
+    .bind(change_id)
+    .execute(conn)
+    .await?;
+    Ok(stopped.rows_affected())
 }
 
 /// Moves a run along the table of legal moves, inside the caller's transaction.
@@ -234,6 +285,8 @@ pub struct Ending<'a> {
     pub summary: &'a str,
     /// What becomes of the change's locks on the project.
     pub locks: Locks,
+    /// How long a lock that is kept lasts without being used; `None`: it does not end by itself.
+    pub lasts: Option<Duration>,
     /// The run that cleans up after it, with its new id.
     pub follow_up: Option<(RunId, &'a Plan)>,
 }
@@ -255,22 +308,16 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         advance(&mut tx, run.id, RunEvent::Concluded(ending.conclusion), Some(ending.summary)).await?;
-        // A pull request that was closed meanwhile left its locks to this run.
-        sqlx::query(
-            "DELETE FROM environment_lock WHERE project_id = $1 AND change_id = $2 AND
-             ($3 = 'release' OR $3 = 'keep' AND NOT (SELECT open FROM change WHERE id = $2))",
-        )
-        .bind(run.project_id)
-        .bind(run.change_id)
-        .bind(match ending.locks {
-            Locks::Release => "release",
-            Locks::Keep => "keep",
-            Locks::Hold => "hold",
-        })
-        .execute(&mut *tx)
-        .await?;
-        if let Some((id, plan)) = ending.follow_up {
-            insert(&mut tx, run.change_id, None, Some(run.id), run.project_id, id, "titan", plan).await?;
+        let project_id = run.project_id.filter(|_| run.kind != RunKind::Propose);
+        match (ending.follow_up, project_id) {
+            // The run that cleans up goes on with the locks.
+            (Some((id, plan)), _) => {
+                insert(&mut tx, run.change_id, None, Some(run.id), run.project_id, id, "titan", plan).await?;
+            }
+            (None, Some(project)) => {
+                locks::after_run(&mut tx, project, run.change_id, ending.locks, ending.lasts).await?;
+            }
+            (None, None) => {}
         }
         enqueue(&mut tx, &NewJob::report(run.change_id)).await?;
         Ok(tx.commit().await?)

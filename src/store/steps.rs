@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::jobs::{self, NewJob, enqueue};
-use super::{Lease, Store, StoreError, events, runs, storable};
+use super::{Lease, Store, StoreError, events, locks, runs, storable};
 use crate::domain::ids::RunId;
 use crate::domain::run::{RunEvent, RunStatus, StepName, StepStatus};
 
@@ -48,6 +48,29 @@ pub(super) async fn end(
         .await?;
     let data = serde_json::json!({ "step": step.name, "status": status, "detail": storable(detail) });
     events::append(conn, run, "step_ended", &data).await
+}
+
+async fn put_progress(
+    conn: &mut PgConnection,
+    run: RunId,
+    position: i32,
+    progress: &Value,
+    detail: Option<&str>,
+    change_id: i64,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE step SET progress = $3, detail = COALESCE($4, detail) WHERE run_id = $1 AND position = $2")
+        .bind(run.0)
+        .bind(position)
+        .bind(progress)
+        .bind(detail.map(storable))
+        .execute(&mut *conn)
+        .await?;
+    if let Some(detail) = detail {
+        let data = serde_json::json!({ "position": position, "detail": storable(detail) });
+        events::append(conn, run, "step_progress", &data).await?;
+        enqueue(conn, &NewJob::report(change_id)).await?;
+    }
+    Ok(())
 }
 
 impl Store {
@@ -107,7 +130,29 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// Commits what a step remembers, before or after an effect, and what people may see of it.
+    /// Commits what a step remembers before an effect, together with the proof that the run still has its locks.
+    ///
+    /// # Errors
+    /// [`StoreError::LockLost`] when a lock was taken away from the run, [`StoreError::LeaseLost`] when another worker has
+    /// the job; then nothing was written and the effect must not happen.
+    pub async fn announce(
+        &self,
+        lease: Lease,
+        run: RunId,
+        position: i32,
+        progress: &impl Serialize,
+        detail: &str,
+        change_id: i64,
+    ) -> Result<(), StoreError> {
+        let progress = super::storable_json(progress)?;
+        let mut tx = self.pool.begin().await?;
+        jobs::hold(&mut tx, lease).await?;
+        locks::hold(&mut tx, run).await?;
+        put_progress(&mut tx, run, position, &progress, Some(detail), change_id).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Commits what a step remembers after an effect or between two, and what people may see of it.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] when another worker has the job; then the effect must not happen.
@@ -123,18 +168,7 @@ impl Store {
         let progress = super::storable_json(progress)?;
         let mut tx = self.pool.begin().await?;
         jobs::hold(&mut tx, lease).await?;
-        sqlx::query("UPDATE step SET progress = $3, detail = COALESCE($4, detail) WHERE run_id = $1 AND position = $2")
-            .bind(run.0)
-            .bind(position)
-            .bind(&progress)
-            .bind(detail.map(storable))
-            .execute(&mut *tx)
-            .await?;
-        if let Some(detail) = detail {
-            let data = serde_json::json!({ "position": position, "detail": storable(detail) });
-            events::append(&mut tx, run, "step_progress", &data).await?;
-            enqueue(&mut tx, &NewJob::report(change_id)).await?;
-        }
+        put_progress(&mut tx, run, position, &progress, detail, change_id).await?;
         Ok(tx.commit().await?)
     }
 

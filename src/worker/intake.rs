@@ -9,7 +9,7 @@ use crate::domain::binding::Given;
 use crate::domain::command::{Command, CommandName, Parsed, parse};
 use crate::domain::gates::GateResult;
 use crate::domain::ids::{InstallationId, PrNumber, ProjectName, RunId};
-use crate::domain::plan::{Answer, Control, Decision, Plan, Refusal, decide};
+use crate::domain::plan::{Answer, Control, Decision, Plan, Refusal, Waiting, decide};
 use crate::domain::reason::Reason;
 use crate::domain::report::answer;
 use crate::domain::run::RunKind;
@@ -76,13 +76,14 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
             if let Some((_, change)) = place(services, &repo, number).await? {
                 let by = by.map(|by| Person { login: by.login, id: Some(by.id) });
                 services.store.record_head(change.id, &head, &payload.delivery, at, by.as_ref()).await?;
+                leave_line(services, change.repository_id, number).await?;
             }
         }
-        Trigger::Closed { repo, number, .. } => {
+        Trigger::Closed { repo, number, merged, .. } => {
             if let Some((repository, change)) = place(services, &repo, number).await?
                 && is_closed(services, &repository, &change).await?
             {
-                services.store.close_change(job.lease, change.id).await?;
+                services.store.close_change(job.lease, change.id, merged).await?;
                 return Ok(Done::Ended);
             }
         }
@@ -95,6 +96,22 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
     }
     services.store.finish_job(job.lease).await?;
     Ok(Done::Ended)
+}
+
+/// Takes the commands of a change out of the line that were meant for another head than the newest: nobody looked at this
+/// one when they were given. They are offered again for it.
+async fn leave_line(services: &Services, repository_id: i64, number: PrNumber) -> Result<(), JobError> {
+    let store = &services.store;
+    let change = store.ensure_change(repository_id, number).await?;
+    let Some(head) = change.head else { return Ok(()) };
+    let waiting = store.list_waiting_of(change.id).await?;
+    let Some(stale) = waiting.iter().find(|w| w.head != head && w.kind != RunKind::Rollback) else { return Ok(()) };
+    let text = answer::head_moved_in_line(stale, &head);
+    let why = format!("it was for `{}`, the head is `{}` now", stale.head.short(), head.short());
+    if store.drop_older_heads(change.id, &head, &why, &text).await? {
+        tracing::info!(number = number.0, "left the line, because the head moved");
+    }
+    Ok(())
 }
 
 /// What a trigger asks for; `None`: nothing, and nobody gets an answer.
@@ -311,10 +328,11 @@ async fn decide_and_commit(
         let facts = facts::read(services, &question).await?;
         let snapshot = &facts.snapshot;
         let commit = Commit { services, lease, repository, change, command_id, snapshot };
-        commit.keep_facts(command, facts.policy_text.as_deref()).await?;
+        keep_facts(services, repository.id, command_id, command, &facts).await?;
         let result = match decide(command, snapshot) {
             Decision::Start(plan) => commit.start(&plan).await,
             Decision::Refuse(refusal) => commit.refuse(&refusal, &asked.actor).await,
+            Decision::Wait(waiting) => commit.wait(&waiting, &asked.actor).await,
             Decision::Control(control) => commit.control(&control, &asked.actor).await,
             Decision::Answer(wanted) => commit.answer(&wanted, &asked.actor).await,
         };
@@ -328,6 +346,39 @@ async fn decide_and_commit(
     Err(JobError::Later { at: None, why: "others keep being first".to_owned() })
 }
 
+/// Keeps what a run command is decided from, so that it can be decided again under another policy.
+pub(super) async fn keep_facts(
+    services: &Services,
+    repository_id: i64,
+    command_id: i64,
+    command: &Command,
+    facts: &facts::Facts,
+) -> Result<(), JobError> {
+    let text = facts.policy_text.as_deref();
+    let (Some(policy), Some(text)) = (facts.snapshot.policy.policy(), text) else { return Ok(()) };
+    let store = &services.store;
+    store.put_policy(&policy.hash, text).await?;
+    if RunKind::of(command.name).is_some() {
+        let facts = serde_json::to_string(&facts.snapshot).expect("invariant: facts are plain data with text keys");
+        store.put_decision(repository_id, command_id, &policy.hash, &facts).await?;
+    }
+    Ok(())
+}
+
+/// From its first run on a service is this repository's.
+pub(super) async fn bind_targets(
+    services: &Services,
+    repository_id: i64,
+    snapshot: &Snapshot,
+    plan: &Plan,
+) -> Result<(), StoreError> {
+    let by_order = services.grants.is_some();
+    for target in snapshot.targets.iter().filter(|t| t.is_changed_by(plan.kind(), plan.project())) {
+        services.store.bind_target(repository_id, &target.names, by_order).await?;
+    }
+    Ok(())
+}
+
 /// One decision about to be committed.
 struct Commit<'a> {
     services: &'a Services,
@@ -339,25 +390,10 @@ struct Commit<'a> {
 }
 
 impl Commit<'_> {
-    /// Keeps what a run command is decided from, so that it can be decided again under another policy.
-    async fn keep_facts(&self, command: &Command, policy_text: Option<&str>) -> Result<(), JobError> {
-        let (Some(policy), Some(text)) = (self.snapshot.policy.policy(), policy_text) else { return Ok(()) };
-        let store = &self.services.store;
-        store.put_policy(&policy.hash, text).await?;
-        if RunKind::of(command.name).is_some() {
-            let facts = serde_json::to_string(self.snapshot).expect("invariant: facts are plain data with text keys");
-            store.put_decision(self.repository.id, self.command_id, &policy.hash, &facts).await?;
-        }
-        Ok(())
-    }
-
     async fn start(&self, plan: &Plan) -> Result<(), StoreError> {
         let store = &self.services.store;
         let project_id = self.project_id(plan.project()).await?;
-        for target in self.snapshot.targets.iter().filter(|t| t.is_changed_by(plan.kind(), plan.project())) {
-            let by_order = self.services.grants.is_some();
-            store.bind_target(self.repository.id, &target.names, by_order).await?;
-        }
+        bind_targets(self.services, self.repository.id, self.snapshot, plan).await?;
         if let Some(project) = plan.project() {
             tracing::Span::current().record("project", project.as_str());
         }
@@ -389,6 +425,16 @@ impl Commit<'_> {
             .await
     }
 
+    async fn wait(&self, waiting: &Waiting, actor: &str) -> Result<(), StoreError> {
+        let Some(project_id) = self.project_id(Some(&waiting.project)).await? else { return Ok(()) };
+        let id = RunId(uuid::Uuid::now_v7());
+        let text = answer::waiting(actor, waiting, self.snapshot);
+        let (store, change) = (&self.services.store, self.change.id);
+        let joined = store.join_line(self.lease, change, self.command_id, project_id, id, waiting, &text).await?;
+        tracing::info!(kind = %waiting.kind, ?joined, "waits in line");
+        Ok(())
+    }
+
     async fn control(&self, control: &Control, actor: &str) -> Result<(), StoreError> {
         let change = match control {
             Control::Arm => StateChange::Arm { repository_id: self.repository.id, on: true },
@@ -397,19 +443,18 @@ impl Commit<'_> {
                 StateChange::Halt { installation: self.repository.installation, reason: Some(reason.clone()) }
             }
             Control::Resume => StateChange::Halt { installation: self.repository.installation, reason: None },
-            Control::Lock { project, reason } => match self.project_id(Some(project)).await? {
-                Some(project_id) => StateChange::Lock { project_id, reason: reason.clone() },
+            Control::Lock { project, hold } => match self.project_id(Some(project)).await? {
+                Some(project_id) => StateChange::Lock { project_id, hold: hold.clone() },
                 None => StateChange::None,
             },
-            Control::Unlock { project } => match self.project_id(Some(project)).await? {
-                Some(project_id) => StateChange::Unlock { project_id },
+            Control::Unlock { project, force, .. } => match self.project_id(Some(project)).await? {
+                Some(project_id) => StateChange::Unlock { project_id, force: *force },
                 None => StateChange::None,
             },
             Control::Cancel => StateChange::Cancel,
             Control::Trust { head } => StateChange::Trust { head: head.clone() },
         };
-        let active = self.snapshot.runs.iter().filter(|run| run.is_under_way()).count();
-        let text = answer::control(actor, control, active);
+        let text = answer::control(actor, control, self.snapshot);
         let store = &self.services.store;
         store.conclude_command(self.lease, self.change.id, self.command_id, "done", &text, &change).await?;
         Ok(())

@@ -9,6 +9,7 @@ mod fetch;
 pub mod files;
 pub mod governor;
 pub mod intake;
+pub mod line;
 pub mod pace;
 pub mod pool;
 mod press;

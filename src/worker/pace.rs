@@ -25,6 +25,8 @@ pub struct Pace {
     /// When the answer to a deploy hook was lost and only the service can be asked, it has so long to show the commit before
     /// the hook is called again.
     pub hook_doubt: Duration,
+    /// How often it is looked for locks that are over time and lines that nobody woke.
+    pub locks_every: Duration,
     /// How often it is looked for what GitHub did not deliver.
     pub recovery: RecoveryPace,
     /// How long a claim on a job lasts.
@@ -97,6 +99,7 @@ impl Pace {
         verify_deadline: Duration::from_secs(180),
         deploy_deadline: Duration::from_secs(45 * 60),
         hook_doubt: Duration::from_secs(15 * 60),
+        locks_every: Duration::from_secs(5),
         recovery: RecoveryPace::STANDARD,
         lease: LeasePace::STANDARD,
         // A little more than the second that GitHub asks for, because networks do not keep distances.
@@ -112,6 +115,7 @@ impl Pace {
         verify_deadline: Duration::from_secs(10),
         deploy_deadline: Duration::from_secs(30),
         hook_doubt: Duration::from_secs(3),
+        locks_every: Duration::from_millis(200),
         recovery: RecoveryPace::STANDARD,
         lease: LeasePace::STANDARD,
         calls: Manners { spacing: TimeDelta::milliseconds(20), backoff: TimeDelta::milliseconds(800) },

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use super::{Done, JobError, Services, explain, intake, reconcile, steps};
+use super::{Done, JobError, Services, explain, intake, line, reconcile, steps};
 use crate::claim::{Claim, Moment};
 use crate::clock;
 use crate::store::jobs::{Job, JobKind, Wanted};
@@ -50,6 +50,7 @@ impl Pool {
         tasks.spawn(listen(services.clone(), wake.clone(), stopped.clone()));
         tasks.spawn(reap(services.clone(), wake.clone(), stopped.clone()));
         tasks.spawn(reconcile::watch(services.clone(), stopped.clone()));
+        tasks.spawn(line::watch(services.clone(), stopped.clone()));
         tasks.spawn(dispatch(services, wake, stopped));
         Self { stop, tasks }
     }
@@ -230,6 +231,7 @@ async fn execute(services: &Services, job: &Job) -> Result<Done, JobError> {
         JobKind::Step => steps::advance(services, job).await,
         JobKind::Report => report_job(services, job).await,
         JobKind::Explain => explain::explain(services, job).await,
+        JobKind::Line => line::serve(services, job).await,
     }
 }
 
@@ -298,6 +300,7 @@ async fn give_up(services: &Services, job: &Job, why: &str) -> Result<(), StoreE
         JobKind::Step => steps::abandon(services, job, &why).await.is_ok(),
         JobKind::Intake => intake::abandon(services, job, &why).await.unwrap_or(false),
         JobKind::Report | JobKind::Explain => false,
+        JobKind::Line => line::abandon(services, job, &why).await.unwrap_or(false),
     };
     if ended {
         return Ok(());

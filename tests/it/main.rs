@@ -35,6 +35,7 @@ mod story_faults;
 mod story_hooks;
 mod story_late_events;
 mod story_limits;
+mod story_locks;
 mod story_paths;
 mod story_people;
 mod story_policy;

@@ -2,6 +2,7 @@
 
 use reqwest::StatusCode;
 use titan::domain::ids::{Environment, RunId};
+use titan::domain::lock::hold;
 use titan::domain::paths::Offence;
 use titan::domain::progress::{BakeProgress, DeployProgress, DiffProgress};
 use titan::domain::run::{Conclusion, RunKind, StepName, StepStatus};
@@ -192,7 +193,7 @@ async fn a_repository_shows_where_its_projects_stand() {
 
     let project_id = scene.project_id;
     scene.control("root", &StateChange::Arm { repository_id: scene.repository.id, on: true }).await;
-    scene.control("carol", &StateChange::Lock { project_id, reason: "the launch <b>".to_owned() }).await;
+    scene.control("carol", &StateChange::Lock { project_id, hold: hold("the launch <b>") }).await;
     let active = scene.start(RunKind::Rollback, "alice").await;
     for (commit, status) in [("0dd", "good"), ("0ddba11", "good"), ("bad", "bad"), ("3f2c1ab7", "unproven")] {
         scene.release(&active, Environment::Production, &sha(commit), status).await;
@@ -226,7 +227,7 @@ async fn a_repository_shows_where_its_projects_stand() {
 async fn hostile_text_stays_text() {
     let app = WebApp::start().await;
     let scene = Scene::new(&app.store, "acme/shop", 7).await;
-    scene.control(HOSTILE, &StateChange::Lock { project_id: scene.project_id, reason: HOSTILE.to_owned() }).await;
+    scene.control(HOSTILE, &StateChange::Lock { project_id: scene.project_id, hold: hold(HOSTILE) }).await;
     let refused = scene.refuse(RunKind::Propose, HOSTILE).await;
     let active = building(&scene, HOSTILE).await;
     let offence =

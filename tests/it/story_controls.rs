@@ -64,12 +64,15 @@ async fn a_lock_by_hand_keeps_the_others_out_with_its_reason() {
     let other = world.proposed(OTHER).await;
     world.say(pr, "carol", "/titan lock waiting for the campaign").await;
     assert_eq!(world.locks().await, [format!("canary #{pr}"), format!("production #{pr}")]);
-    world.refused(other, "carol", "/titan canary", "lock_held").await;
-    assert!(world.status_comment(other).contains("waiting for the campaign"), "{}", world.status_comment(other));
     world.refused(other, "carol", "/titan lock", "lock_held").await;
+    assert!(world.status_comment(other).contains("waiting for the campaign"), "{}", world.status_comment(other));
     world.say(pr, "carol", "/titan canary").await;
     assert_eq!(world.live(CANARY).await, world.head(pr), "its own pull request may go on");
-    world.say(other, "carol", "/titan unlock web").await;
+    world.refused(other, "carol", "/titan unlock web", "not_holder").await;
+    world.refused(other, "carol", "/titan unlock web --force it blocks us", "permission_denied").await;
+    world.refused(other, "bob", "/titan unlock web --force", "not_holder").await;
+    world.say(other, "bob", "/titan unlock web --force it blocks us").await;
+    assert!(world.status_comment(other).contains("it blocks us"), "{}", world.status_comment(other));
     assert_eq!(world.locks().await, Vec::<String>::new());
     world.say(other, "carol", "/titan canary").await;
     assert_eq!(world.live(CANARY).await, world.head(other));

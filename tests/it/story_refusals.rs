@@ -131,13 +131,15 @@ async fn one_pull_request_at_a_time_holds_the_canary() {
     let world = world().armed().start().await;
     let first = world.tried(GOOD).await;
     let second = world.proposed(&[("src/other.html", "<h1>Other</h1>\n")]).await;
-    world.refused(second, "carol", "/titan canary", "lock_held").await;
     world.refused(second, "bob", "/titan promote", "lock_held").await;
+    world.refused(second, "carol", "/titan unlock", "not_holder").await;
     assert_eq!(world.live(CANARY).await, world.head(first));
     world.say(first, "carol", "/titan unlock").await;
     world.say(second, "carol", "/titan canary").await;
     assert_eq!(world.live(CANARY).await, world.head(second));
-    world.refused(first, "bob", "/titan promote", "lock_held").await;
+    let waits = world.say(first, "bob", "/titan promote").await;
+    assert_eq!(world.reactions(waits), ["eyes"], "production is reached through the canary, so it waits");
+    assert_eq!(world.live(PRODUCTION).await, world.before(PRODUCTION));
     world.end().await;
 }
 
@@ -151,12 +153,11 @@ async fn one_run_at_a_time_changes_a_project() {
     let again = world.comment(pr, "carol", "/titan canary");
     let elsewhere = world.comment(other, "carol", "/titan canary");
     world.settle().await;
-    for (change, comment) in [(pr, again), (other, elsewhere)] {
-        assert_eq!(world.reactions(comment), ["eyes", "confused"]);
-        assert!(world.status_comment(change).contains("`run_active`"), "{}", world.status_comment(change));
-    }
+    assert_eq!(world.reactions(again), ["eyes", "confused"]);
+    assert!(world.status_comment(pr).contains("`run_active`"), "{}", world.status_comment(pr));
+    assert_eq!(world.reactions(elsewhere), ["eyes"], "it waits for its turn");
     assert_eq!(world.runs(pr).await, ["propose success", "canary success", "canary refused"]);
-    assert_eq!(world.runs(other).await, ["propose success", "canary refused"]);
+    assert_eq!(world.runs(other).await, ["propose success"]);
     assert_eq!(world.deployed(CANARY), [world.head(pr)]);
     world.end().await;
 }

@@ -12,7 +12,15 @@ fn run(name: CommandName, project: &str, commit: &str, reason: &str) -> Parsed {
         project: (!project.is_empty()).then(|| project.parse().expect("a project name")),
         commit: (!commit.is_empty()).then(|| commit.parse().expect("a commit")),
         reason: reason.to_owned(),
+        force: false,
     })
+}
+
+fn forced(project: &str, reason: &str) -> Parsed {
+    match run(Unlock, project, "", reason) {
+        Parsed::Command(command) => Parsed::Command(Command { force: true, ..command }),
+        other => other,
+    }
 }
 
 fn bare(name: CommandName) -> Parsed {
@@ -105,6 +113,9 @@ fn these_are_commands() {
         ("/titan lock Web", run(Lock, "web", "", "")),
         ("/titan lock web   - many \t spaces", run(Lock, "web", "", "- many spaces")),
         ("/titan unlock web done", run(Unlock, "web", "", "done")),
+        ("/titan unlock web --force it hangs", forced("web", "it hangs")),
+        ("/titan unlock --force web it hangs", forced("web", "it hangs")),
+        ("/titan unlock \u{2014}Force", forced("", "")),
         ("/titan rollback web @3f2c1ab checkout is broken", run(Rollback, "web", "3f2c1ab", "checkout is broken")),
         (
             "/titan rollback Checkout is broken since @3f2c1ab",

@@ -52,7 +52,9 @@ fn read_arguments(name: CommandName, words: &[&str]) -> Result<Command, Hint> {
     }
     for (at, &word) in words.iter().enumerate() {
         let may_begin_reason = takes_reason(name) && at + 1 < words.len();
-        if let Some(commit) = commit(&command, word)? {
+        if is_force(name, word) {
+            command.force = true;
+        } else if let Some(commit) = commit(&command, word)? {
             command.commit = Some(commit);
         } else if let Some(hint) = misplaced(&command, word) {
             return Err(hint);
@@ -121,6 +123,12 @@ fn is_option(word: &str) -> bool {
     name.len() < word.len() && name.starts_with(char::is_alphabetic)
 }
 
+/// `--force`, the one option there is.
+fn is_force(name: CommandName, word: &str) -> bool {
+    let option = word.trim_start_matches(['-', '\u{2013}', '\u{2014}']);
+    name == CommandName::Unlock && is_option(word) && option.eq_ignore_ascii_case("force")
+}
+
 /// The words as a reason, or the option among them.
 fn reason<'a>(name: CommandName, words: &[&'a str]) -> Result<String, &'a str> {
     // A halt is obeyed whatever is written behind it. Inside quotes an option is only quoted.
@@ -167,10 +175,15 @@ fn no_commit(command: &Command, word: &str) -> Hint {
 }
 
 fn no_options(command: &Command, option: &str) -> Hint {
-    Hint {
-        problem: format!("`{}` has no options, but {} was written", command.name, quoted(option)),
-        suggestion: Some(command.to_string()),
-    }
+    let problem = match is_force(command.name, option) {
+        true => "`--force` stands before the reason".to_owned(),
+        false if command.name == CommandName::Unlock => {
+            format!("`unlock` has no option but `--force`, and {} was written", quoted(option))
+        }
+        false => format!("`{}` has no options, but {} was written", command.name, quoted(option)),
+    };
+    let suggestion = Command { force: command.force || is_force(command.name, option), ..command.clone() };
+    Hint { problem, suggestion: Some(suggestion.to_string()) }
 }
 
 fn unexpected(command: &Command, word: &str) -> Hint {

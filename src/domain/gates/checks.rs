@@ -30,7 +30,7 @@ pub fn asks_for_checks(kind: RunKind, policy: &Policy) -> bool {
     match kind {
         RunKind::Promote => true,
         RunKind::Canary => matches!(&policy.required_checks, RequiredChecks::Named(names) if !names.is_empty()),
-        RunKind::Propose | RunKind::Rollback => false,
+        RunKind::Propose | RunKind::Rollback | RunKind::Restore => false,
     }
 }
 

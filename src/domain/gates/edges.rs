@@ -5,6 +5,7 @@ use super::*;
 use crate::domain::command::{Command, CommandName};
 use crate::domain::ids::{Environment, PrNumber, RunId};
 use crate::domain::plan::{Control, Decision, decide};
+use crate::domain::policy::Role;
 use crate::domain::run::{Conclusion, RunStatus};
 use crate::domain::snapshot::{ActiveRun, RunFact};
 
@@ -51,11 +52,52 @@ fn a_rollback_does_not_wait_for_a_change_that_is_still_being_tried() {
 #[test]
 fn a_lock_is_not_taken_from_a_run_that_needs_it() {
     let mut busy = snapshot();
-    busy.projects[0].locks = vec![lock(Environment::Canary, 8)];
+    busy.projects[0].locks = vec![lock(Environment::Canary, 7)];
     let unlock = Command::bare(CommandName::Unlock);
-    assert_eq!(decide(&unlock, &busy), Decision::Control(Control::Unlock { project: web() }));
+    assert_eq!(
+        decide(&unlock, &busy),
+        Decision::Control(Control::Unlock { project: web(), force: false, reason: String::new() })
+    );
     let id = RunId(uuid::Uuid::now_v7());
-    busy.projects[0].active = Some(ActiveRun { id, kind: RunKind::Canary, number: PrNumber(8) });
+    busy.projects[0].active = Some(ActiveRun { id, kind: RunKind::Canary, number: PrNumber(7) });
     let Decision::Refuse(refusal) = decide(&unlock, &busy) else { panic!("it must wait") };
     assert_eq!(refusal.gates.iter().find_map(|gate| gate.reason), Some(Reason::RunActive));
+}
+
+#[test]
+fn what_others_hold_is_taken_away_only_by_a_maintainer_with_the_word_and_a_reason() {
+    let mut held = snapshot();
+    held.projects[0].locks = vec![lock(Environment::Canary, 8)];
+    let reason = |command: &Command, facts: &Snapshot| match decide(command, facts) {
+        Decision::Refuse(refusal) => refusal.gates.iter().find_map(|gate| gate.reason),
+        _ => None,
+    };
+    let unlock = Command::bare(CommandName::Unlock);
+    assert_eq!(reason(&unlock, &held), Some(Reason::NotHolder));
+    let forced = Command { force: true, ..unlock };
+    assert_eq!(reason(&forced, &held), Some(Reason::NotHolder), "without a reason");
+    let forced = Command { reason: "it hangs".to_owned(), ..forced };
+    let taken = Control::Unlock { project: web(), force: true, reason: "it hangs".to_owned() };
+    assert_eq!(decide(&forced, &held), Decision::Control(taken));
+    held.actor.role = Some(Role::Write);
+    assert_eq!(reason(&forced, &held), Some(Reason::PermissionDenied));
+}
+
+#[test]
+fn a_command_that_only_others_keep_back_waits_in_line() {
+    let mut held = snapshot();
+    held.projects[0].locks = vec![lock(Environment::Canary, 8)];
+    let canary = Command::bare(CommandName::Canary);
+    let Decision::Wait(waiting) = decide(&canary, &held) else { panic!("it waits") };
+    assert_eq!((waiting.kind, &waiting.head), (RunKind::Canary, &held.change.head));
+    held.armed = false;
+    assert!(matches!(decide(&canary, &held), Decision::Refuse(_)), "something else is in the way too");
+}
+
+#[test]
+fn a_canary_that_was_put_back_has_to_be_tried_again() {
+    let mut gone = snapshot();
+    let restore = RunFact { kind: RunKind::Restore, id: RunId(uuid::Uuid::max()), ..gone.runs[0].clone() };
+    gone.runs.insert(0, restore);
+    assert_eq!(closed(RunKind::Promote, &gone), [Reason::CanaryMissing]);
 }

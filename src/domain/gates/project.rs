@@ -1,7 +1,8 @@
 //! Gates about the policy: that it can be read, and which project a command is for.
 
 use super::{Gate, GateResult, fail, pass};
-use crate::domain::ids::{Environment, ProjectName};
+use crate::domain::ids::ProjectName;
+use crate::domain::lock::needed;
 use crate::domain::markdown::{escape, inline_code};
 use crate::domain::policy::{POLICY_PATH, Policy, Project};
 use crate::domain::reason::Reason;
@@ -117,13 +118,7 @@ pub(super) fn project_known(
         Ok(Some(name)) => name,
     };
     let project = policy.projects.get(name);
-    let needed: &[Environment] = match kind {
-        RunKind::Propose => &[],
-        RunKind::Canary => &[Environment::Canary],
-        RunKind::Promote => &[Environment::Canary, Environment::Production],
-        RunKind::Rollback => &[Environment::Production],
-    };
-    match needed.iter().find(|e| project.and_then(|p| p.target(**e)).is_none()) {
+    match needed(kind).iter().find(|e| project.and_then(|p| p.target(**e)).is_none()) {
         None => pass(gate, format!("project `{name}`")),
         Some(missing) => fail(
             gate,

@@ -2,12 +2,12 @@
 
 use super::code::newest;
 use super::{Gate, GateResult, fail, pass};
-use crate::domain::ids::{Environment, ProjectName};
+use crate::domain::ids::ProjectName;
 use crate::domain::markdown::{escape, inline_code};
 use crate::domain::policy::Policy;
 use crate::domain::reason::Reason;
 use crate::domain::run::{Conclusion, RunKind};
-use crate::domain::snapshot::{ProjectFact, Snapshot};
+use crate::domain::snapshot::{ProjectFact, RunFact, Snapshot};
 use crate::domain::targets::Standing;
 use crate::domain::windows::Closed;
 
@@ -94,6 +94,12 @@ pub(super) fn canary_passed(policy: &Policy, project: Option<&ProjectName>, snap
             format!("`{short}` was on the canary under an older policy"),
             "`/titan canary` again, because the policy has changed since",
         ),
+        Some(run) if run.succeeded() && was_put_back(run, snapshot) => fail(
+            gate,
+            Reason::CanaryMissing,
+            format!("`{short}` passed, but is not on the canary any more: the version before was put back"),
+            "`/titan canary` again",
+        ),
         Some(run) if run.succeeded() => pass(gate, format!("`{short}` passed on the canary")),
         Some(run) => {
             let how = run.status.conclusion().map_or("unknown", Conclusion::as_str);
@@ -107,43 +113,10 @@ pub(super) fn canary_passed(policy: &Policy, project: Option<&ProjectName>, snap
     }
 }
 
-pub(super) fn lock_free(
-    kind: RunKind,
-    environment: Environment,
-    snapshot: &Snapshot,
-    fact: Option<&ProjectFact>,
-) -> GateResult {
-    let gate = Gate::LockFree;
-    let Some(fact) = fact else { return pass(gate, "no project to lock") };
-    // Production is reached through the canary, so whoever holds the canary is in front there too; a rollback is not.
-    let in_the_way = fact.locks.iter().find(|lock| {
-        lock.owner != snapshot.change.number && (lock.environment == environment || kind == RunKind::Promote)
-    });
-    match in_the_way {
-        None => pass(gate, format!("`{}` of `{}` is free or held by this pull request", environment, fact.name)),
-        Some(lock) => {
-            let why = match lock.reason.as_str() {
-                "" => String::new(),
-                reason => format!(" ({})", escape(reason)),
-            };
-            fail(
-                gate,
-                Reason::LockHeld,
-                format!(
-                    "{} holds `{}` of `{}` since {} for {}{why}",
-                    inline_code(&lock.by),
-                    lock.environment,
-                    fact.name,
-                    lock.since.format("%Y-%m-%d %H:%M UTC"),
-                    lock.owner,
-                ),
-                format!(
-                    "wait until {} is promoted, rolled back or closed, or comment `/titan unlock` there",
-                    lock.owner
-                ),
-            )
-        }
-    }
+/// Whether Titan has put the version before it back since, because the change was closed or had the canary for too long.
+fn was_put_back(canary: &RunFact, snapshot: &Snapshot) -> bool {
+    let later = |run: &&RunFact| run.kind == RunKind::Restore && run.project == canary.project && run.id > canary.id;
+    snapshot.runs.iter().any(|run| later(&run))
 }
 
 pub(super) fn no_run_active(kind: RunKind, snapshot: &Snapshot, fact: Option<&ProjectFact>) -> GateResult {

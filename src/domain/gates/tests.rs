@@ -59,7 +59,7 @@ pub(super) fn approval(login: &str, commit: char) -> Approval {
 
 /// A change at which everything is in order: it was built, passed on the canary, is approved, and production has an
 /// earlier good version.
-pub(super) fn snapshot() -> Snapshot {
+pub(in crate::domain) fn snapshot() -> Snapshot {
     let policy = Policy::parse(POLICY).expect("a policy");
     let good = Some(Conclusion::Success);
     let runs = vec![run(RunKind::Canary, good, &policy.hash), run(RunKind::Propose, good, &policy.hash)];
@@ -100,6 +100,8 @@ pub(super) fn snapshot() -> Snapshot {
         projects: vec![ProjectFact {
             name: web(),
             locks: Vec::new(),
+            queue: Vec::new(),
+            runs_begun: 0,
             active: None,
             production: Some(LiveFact { commit: sha('b'), number: Some(PrNumber(7)) }),
             rollback_target: Some(sha('c')),
@@ -261,13 +263,16 @@ fn disturbances() -> Vec<(&'static str, Disturb, &'static [RunKind], Reason)> {
     ]
 }
 
-pub(super) fn lock(environment: Environment, owner: i64) -> LockFact {
+pub(in crate::domain) fn lock(environment: Environment, owner: i64) -> LockFact {
     LockFact {
         environment,
         owner: PrNumber(owner),
         by: "dan".to_owned(),
         reason: String::new(),
         since: DateTime::UNIX_EPOCH,
+        held_for: crate::domain::lock::HeldFor::Run,
+        expires_at: None,
+        ends_soon: false,
     }
 }
 

@@ -18,6 +18,9 @@ const BUILD_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 const LONGEST_BUILD: Duration = Duration::from_secs(2 * 60 * 60);
 const BAKE: Duration = Duration::from_secs(5 * 60);
 const LONGEST_BAKE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Peers keep a lock until somebody remembers it. A day covers a night between canary and promote.
+pub(super) const LOCK_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_LOCK: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const SHORTEST: Duration = Duration::from_secs(1);
 /// See [`Policy::approvals`].
 const APPROVALS: u32 = 0;
@@ -52,6 +55,7 @@ impl Reader {
             "permissions",
             "required_checks",
             "approvals",
+            "lock_expiry",
             "merge",
             "windows",
         ];
@@ -75,7 +79,23 @@ impl Reader {
             None => MergeMethod::Squash,
         };
         let windows = top.get("windows").and_then(|node| self.windows(node));
-        Some(Policy { hash, paths, build, projects, permissions, required_checks, approvals, merge, windows })
+        let lock_expiry = match top.get("lock_expiry") {
+            Some(Node { value: Value::Text(text), .. }) if text == "never" => None,
+            Some(node) => self.duration(node, "lock_expiry", SHORTEST, LONGEST_LOCK).or(Some(LOCK_EXPIRY)),
+            None => Some(LOCK_EXPIRY),
+        };
+        Some(Policy {
+            hash,
+            paths,
+            build,
+            projects,
+            permissions,
+            required_checks,
+            approvals,
+            lock_expiry,
+            merge,
+            windows,
+        })
     }
 
     fn version(&mut self, top: &Section<'_>) {

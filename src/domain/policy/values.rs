@@ -310,7 +310,9 @@ fn home(key: &str) -> Option<&'static str> {
         "json" | "header" => "identity",
         "propose" | "promote" | "rollback" => "permissions",
         "zone" | "open" | "freeze" => "windows",
-        "projects" | "permissions" | "windows" | "approvals" | "merge" | "build" | "version" => "the top of the policy",
+        "projects" | "permissions" | "windows" | "approvals" | "lock_expiry" | "merge" | "build" | "version" => {
+            "the top of the policy"
+        }
         _ => return None,
     })
 }

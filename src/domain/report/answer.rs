@@ -5,6 +5,8 @@
 
 use askama::Template;
 
+use super::lock;
+pub use super::lock::{head_moved_in_line, refused_turn, turn, waiting};
 use super::words::{Mark, cell, code, count};
 use crate::domain::command::{Command, CommandName, Hint};
 use crate::domain::gates::GateResult;
@@ -14,6 +16,7 @@ use crate::domain::plan::{Control, Refusal};
 use crate::domain::policy::{FIRST_POLICY, POLICY_PATH};
 use crate::domain::reason::Reason;
 use crate::domain::run::RunKind;
+use crate::domain::snapshot::{Snapshot, WaitingFact};
 
 /// One gate as a row of a table: finished Markdown, fit for cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,11 +194,9 @@ pub fn gave_up(actor: &str, command: &str, why: &str) -> String {
     )
 }
 
-/// What a change of Titan's own state means from now on. `under_way` is how many runs of this change had not ended;
-/// only `cancel` says it.
-pub fn control(actor: &str, control: &Control, under_way: usize) -> String {
+/// What a change of Titan's own state means from now on.
+pub fn control(actor: &str, control: &Control, snapshot: &Snapshot) -> String {
     let who = code(actor);
-    let why = |reason: &str| if reason.is_empty() { String::new() } else { format!(" ({})", cell(&escape(reason))) };
     match control {
         Control::Arm => format!(
             "✅ **Deployment is on** for this repository; {who} turned it on. Titan now deploys what passes its gates. \
@@ -213,28 +214,38 @@ pub fn control(actor: &str, control: &Control, under_way: usize) -> String {
         Control::Resume => format!(
             "✅ **The halt is lifted** by {who}. Runs that were stopped do not go on by themselves: give their commands again."
         ),
-        Control::Lock { project, reason } => format!(
-            "🔒 **{project} is locked** for this pull request by {who}{}: no other pull request can use its canary or \
-             production until it is closed, or somebody comments `/titan unlock {project}`.",
-            why(reason)
-        ),
-        Control::Unlock { project } => {
-            format!("🔓 **{project} is free**: {who} gave its locks back. Any pull request may use it now.")
-        }
+        Control::Lock { .. } | Control::Unlock { .. } => lock::told(actor, control, snapshot),
+        Control::Cancel => cancelled(&who, snapshot),
         Control::Trust { head } => format!(
             "🤝 **`{}` is trusted**, on the word of {who}: this commit of the fork, whole name `{head}`, may be built, tried \
              and shipped like one of this repository. The next push ends it. Builds get no secrets in any case.",
             head.short()
         ),
-        Control::Cancel if under_way == 0 => format!("✅ Nothing is running for this pull request, {who}."),
-        Control::Cancel => {
-            let runs = count(under_way, "run");
-            format!(
-                "✅ {who} asked {runs} of this pull request to stop, each before its next effect. A canary that is live \
-                 is put back first."
-            )
-        }
     }
+}
+
+fn cancelled(who: &str, snapshot: &Snapshot) -> String {
+    let runs = snapshot.runs.iter().filter(|run| run.is_under_way()).count();
+    let own = |waiting: &&WaitingFact| waiting.number == snapshot.change.number;
+    let waiting = snapshot.projects.iter().flat_map(|project| &project.queue).filter(own).count();
+    let left = match waiting {
+        0 => "",
+        _ => " Its place in line was given up.",
+    };
+    match runs {
+        0 if waiting == 0 => format!("✅ Nothing is running for this pull request, {who}."),
+        0 => format!("✅ {who} took this pull request out of the line."),
+        _ => format!(
+            "✅ {who} asked {} of this pull request to stop, each before its next effect. A canary that is live is put \
+             back first.{left}",
+            count(runs, "run")
+        ),
+    }
+}
+
+/// A person's reason, in brackets.
+fn why(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(" ({})", cell(&escape(reason))) }
 }
 
 /// Templates here only join text, which cannot fail.

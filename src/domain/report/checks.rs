@@ -14,8 +14,9 @@ use super::next::next_commands;
 use super::words::{cell, code};
 use super::{ChangeFacts, RunFacts};
 use crate::domain::command::CommandName;
-use crate::domain::ids::CommitSha;
+use crate::domain::ids::{CommitSha, RunId};
 use crate::domain::run::{Conclusion, RunKind};
+use crate::domain::snapshot::ProjectFact;
 use policy::policy_check;
 use proposal::{build_check, paths_check};
 use service::service_check;
@@ -135,7 +136,7 @@ pub struct CheckView {
 
 /// The check runs of a run, in order; empty for a refused one.
 pub fn checks(run: &RunFacts, change: &ChangeFacts) -> Vec<CheckView> {
-    if run.is_refused() {
+    if run.is_refused() && !run.waited {
         return Vec::new();
     }
     match run.kind {
@@ -143,9 +144,40 @@ pub fn checks(run: &RunFacts, change: &ChangeFacts) -> Vec<CheckView> {
             let policy = policy_check(run, change);
             [Some(paths_check(run, change)), policy, Some(build_check(run, change))].into_iter().flatten().collect()
         }
-        RunKind::Canary => vec![service_check(run, change, CheckName::Canary)],
+        RunKind::Canary | RunKind::Restore => vec![service_check(run, change, CheckName::Canary)],
         RunKind::Promote | RunKind::Rollback => vec![service_check(run, change, CheckName::Production)],
     }
+}
+
+/// The checks of what waits in line, with the ids that their runs will have: when its turn comes, the run takes the check
+/// over, or brings it to an end.
+pub fn waiting_checks(change: &ChangeFacts) -> Vec<(RunId, CheckView)> {
+    let check = |fact: &ProjectFact| {
+        let waiting = super::lock::waits(change, fact)?;
+        let name = if waiting.kind == RunKind::Canary { CheckName::Canary } else { CheckName::Production };
+        let title = super::lock::place_in_words(waiting, fact);
+        let view = CheckView {
+            name,
+            external_id: format!("{}:{}", waiting.run, name.as_str()),
+            head: waiting.head.clone(),
+            details_url: change.links.pull_request(&change.repo, change.number),
+            state: CheckState::Queued,
+            started_at: None,
+            completed_at: None,
+            summary: format!(
+                "`{}` of `{}` by {} waits in line: {title}. It starts by itself when it is its turn, after every gate was \
+                 asked again; `/titan cancel` gives the place up.",
+                waiting.kind,
+                fact.name,
+                code(&waiting.by)
+            ),
+            title,
+            notes: Vec::new(),
+            buttons: Vec::new(),
+        };
+        Some((waiting.run, view))
+    };
+    change.projects.iter().filter_map(|project| check(&project.fact)).collect()
 }
 
 /// What all checks of a run have in common.

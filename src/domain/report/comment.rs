@@ -128,6 +128,7 @@ fn notes(change: &ChangeFacts) -> Vec<String> {
                 .to_owned(),
         );
     }
+    notes.extend(super::lock::notes(change));
     notes
 }
 
@@ -167,6 +168,8 @@ fn command_row(change: &ChangeFacts, command: &CommandFacts) -> HistoryRow {
             Some(reason) => format!("❌ refused, {}", code(reason)),
             None => "❌ refused".to_owned(),
         },
+        (Some("queued"), _) => "🚦 in line".to_owned(),
+        (Some("withdrawn"), _) => "⚪ left the line".to_owned(),
         (Some("misunderstood"), _) => "😕 not understood".to_owned(),
         (Some(other), _) => format!("✅ {other}"),
         (None, _) => "👀 seen".to_owned(),

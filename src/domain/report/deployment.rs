@@ -64,7 +64,7 @@ pub fn deployment(run: &RunFacts, change: &ChangeFacts) -> Option<DeploymentView
     let environment = run.kind.environment()?;
     let seen = &run.seen;
     let (intent_at, commit) = match run.kind {
-        RunKind::Rollback => (seen.restore.intent_at, seen.restore.to.as_ref()),
+        RunKind::Rollback | RunKind::Restore => (seen.restore.intent_at, seen.restore.to.as_ref()),
         _ => (seen.deploy.intent_at, seen.deploy.commit.as_ref()),
     };
     intent_at?;

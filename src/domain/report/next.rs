@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::{ChangeFacts, ProjectFacts, RunFacts};
 use crate::domain::command::CommandName;
 use crate::domain::gates::Gate;
-use crate::domain::ids::{CommitSha, Environment, ProjectName};
+use crate::domain::ids::{CommitSha, ProjectName};
+use crate::domain::lock;
 use crate::domain::reason::Reason;
 use crate::domain::run::{Conclusion, RunKind, StepName, StepStatus};
 
@@ -65,6 +66,12 @@ pub(super) fn newest<'c>(
     })
 }
 
+/// Whether the version before was put back on the canary since.
+pub(super) fn was_put_back(change: &ChangeFacts, canary: &RunFacts) -> bool {
+    let later = |run: &RunFacts| run.kind == RunKind::Restore && run.project == canary.project && run.id > canary.id;
+    change.runs.iter().any(later)
+}
+
 /// What can be offered for one project.
 struct Offers<'c> {
     change: &'c ChangeFacts,
@@ -93,6 +100,7 @@ impl Offers<'_> {
                 .then(|| self.again(kind, head, "tries", " on the canary")),
             RunKind::Promote => (open && self.built(head) && self.is_free(kind) && self.may_ship(head))
                 .then(|| "merges it and ships it to production".to_owned()),
+            RunKind::Restore => None,
             RunKind::Rollback => {
                 let target = self.rollback_target()?;
                 (!self.was_refused(kind, head) && self.is_free(kind))
@@ -140,15 +148,19 @@ impl Offers<'_> {
 
     fn canary_helps(&self, head: &CommitSha) -> bool {
         let has_canary = self.project.is_some_and(|project| project.canary_url.is_some());
-        let passed = newest(self.change, RunKind::Canary, self.name, Some(head))
-            .is_some_and(|run| run.conclusion() == Some(Conclusion::Success) && self.under_newest_policy(run));
+        let passed = newest(self.change, RunKind::Canary, self.name, Some(head)).is_some_and(|run| {
+            let good = run.conclusion() == Some(Conclusion::Success) && self.under_newest_policy(run);
+            good && !was_put_back(self.change, run)
+        });
         has_canary && !passed && !self.is_merged(head)
     }
 
     fn may_ship(&self, head: &CommitSha) -> bool {
         let targets = |project: &ProjectFacts| project.canary_url.is_some() && project.production_url.is_some();
-        let passed = newest(self.change, RunKind::Canary, self.name, Some(head))
-            .is_some_and(|run| run.conclusion() == Some(Conclusion::Success) && self.under_newest_policy(run));
+        let passed = newest(self.change, RunKind::Canary, self.name, Some(head)).is_some_and(|run| {
+            let good = run.conclusion() == Some(Conclusion::Success) && self.under_newest_policy(run);
+            good && !was_put_back(self.change, run)
+        });
         self.project.is_some_and(targets) && passed && !self.is_merged(head)
     }
 
@@ -166,12 +178,10 @@ impl Offers<'_> {
     /// Armed, not halted, not locked by somebody else, and no run is changing the project.
     fn is_free(&self, kind: RunKind) -> bool {
         let Some(fact) = self.project.map(|project| &project.fact) else { return false };
-        let in_the_way = |environment: Environment| {
-            fact.locks.iter().any(|lock| {
-                lock.owner != self.change.number && (kind == RunKind::Promote || lock.environment == environment)
-            })
-        };
-        let locked = kind.environment().is_some_and(in_the_way);
+        let number = self.change.number;
+        let locked = lock::held_by_another(kind, number, fact).is_some()
+            || lock::kept_back_by(kind, number, fact).is_some()
+            || super::lock::waits(self.change, fact).is_some();
         let changing = |run: &RunFacts| {
             run.project.as_ref() == self.name && run.kind.environment().is_some() && run.is_under_way()
         };

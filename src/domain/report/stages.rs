@@ -80,7 +80,7 @@ fn canary_row(change: &ChangeFacts, project: &ProjectFacts) -> StageRow {
         return waiting("canary", "the policy has no canary service for this project");
     }
     let name = Some(&project.fact.name);
-    match current_or_older(change, name, &[RunKind::Canary]) {
+    match current_or_older(change, name, &[RunKind::Canary, RunKind::Restore]) {
         Some(run) => stage(change, run, "canary", deployment(change, run)),
         None if is_built(change, name) => waiting("canary", "not tried yet"),
         None => waiting("canary", "waits for the build"),
@@ -265,6 +265,10 @@ fn succeeded(change: &ChangeFacts, run: &RunFacts) -> (Mark, String) {
             (Some(_), Some(cause)) => format!("**rolled back automatically**{to}, because {}", failed(cause)),
         };
         return (Mark::Attention, told + &revert);
+    }
+    if run.kind == RunKind::Restore {
+        let to = seen.restore.to.as_ref().map_or_else(String::new, |to| format!(": `{}` was put back", to.short()));
+        return (Mark::Waiting, format!("not on the canary any more{to}"));
     }
     let live = match (run.kind, &seen.deploy.commit) {
         (RunKind::Promote, Some(commit)) => format!("live as `{}`", commit.short()),

@@ -6,7 +6,10 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::*;
 use crate::domain::command::{CommandName, Hint};
+use crate::domain::gates::tests::{lock, snapshot};
 use crate::domain::gates::{Gate, permission_for};
+use crate::domain::ids::Environment;
+use crate::domain::lock::hold;
 use crate::domain::plan::{Control, Refusal};
 use crate::domain::policy::Role;
 use crate::domain::policy::default_grant;
@@ -118,18 +121,28 @@ fn a_near_miss_gets_a_hint() {
 
 #[test]
 fn control_commands_say_what_holds_from_now_on() {
+    let idle = snapshot();
+    let mut busy = snapshot();
+    busy.runs[0].status = RunStatus::Running;
+    busy.runs[1].status = RunStatus::Running;
+    busy.projects[0].locks = vec![lock(Environment::Canary, 7)];
+    let mut others = snapshot();
+    others.projects[0].locks = vec![lock(Environment::Canary, 8)];
     let controls = [
-        (Control::Arm, 0),
-        (Control::Disarm, 0),
-        (Control::Halt { reason: "fire".to_owned() }, 0),
-        (Control::Resume, 0),
-        (Control::Lock { project: web(), reason: "release\n/titan promote @team".to_owned() }, 0),
-        (Control::Unlock { project: web() }, 0),
-        (Control::Trust { head: head() }, 0),
-        (Control::Cancel, 0),
-        (Control::Cancel, 2),
+        (Control::Arm, &idle),
+        (Control::Disarm, &idle),
+        (Control::Halt { reason: "fire".to_owned() }, &idle),
+        (Control::Resume, &idle),
+        (Control::Lock { project: web(), hold: hold("release\n/titan promote @team") }, &idle),
+        (Control::Lock { project: web(), hold: hold("2h release") }, &idle),
+        (Control::Unlock { project: web(), force: false, reason: String::new() }, &idle),
+        (Control::Unlock { project: web(), force: false, reason: "done".to_owned() }, &busy),
+        (Control::Unlock { project: web(), force: true, reason: "it hangs".to_owned() }, &others),
+        (Control::Trust { head: head() }, &idle),
+        (Control::Cancel, &idle),
+        (Control::Cancel, &busy),
     ];
-    let text: Vec<String> = controls.iter().map(|(control, n)| answer::control("alice", control, *n)).collect();
+    let text: Vec<String> = controls.iter().map(|(control, facts)| answer::control("alice", control, facts)).collect();
     look("control_answers", &text.join("\n\n"));
 }
 

@@ -134,6 +134,7 @@ fn bare(run: Run) -> RunFacts {
         summary: run.summary,
         gates: run.gates,
         cancel_by: run.cancel_by,
+        waited: run.waited,
         cause: run.cause,
         created_at: run.created_at,
         completed_at: run.completed_at,

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::domain::ids::{CommitSha, Environment, PrNumber, RunId};
 use crate::domain::run::RunKind;
-use crate::domain::snapshot::{ActiveRun, LockFact};
+use crate::domain::snapshot::ActiveRun;
 use crate::store::{Store, StoreError};
 
 /// A version that is or was live, with what brought it.
@@ -116,27 +116,6 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(ReleaseListing::try_from).collect()
-    }
-
-    /// The locks of these projects with their project, canary first.
-    ///
-    /// # Errors
-    /// When the database says no.
-    pub async fn list_locks_of(&self, projects: &[i64]) -> Result<Vec<(i64, LockFact)>, StoreError> {
-        let rows: Vec<(i64, String, i64, String, String, DateTime<Utc>)> = sqlx::query_as(
-            "SELECT l.project_id, l.environment, c.number, l.taken_by, l.reason, l.taken_at
-             FROM environment_lock l JOIN change c ON c.id = l.change_id
-             WHERE l.project_id = ANY($1) ORDER BY l.project_id, l.environment",
-        )
-        .bind(projects)
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter()
-            .map(|(project_id, word, number, by, reason, since)| {
-                let environment = environment(&word)?;
-                Ok((project_id, LockFact { environment, owner: PrNumber(number), by, reason, since }))
-            })
-            .collect()
     }
 
     /// The runs that are changing these projects now, with their project.

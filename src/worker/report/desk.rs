@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{Reporter, Trouble, wire};
 use crate::domain::ids::{Environment, RunId};
 use crate::domain::report::{
-    ChangeFacts, CheckView, DeploymentState, DeploymentView, change_view, checks, deployment, marker,
+    ChangeFacts, CheckView, DeploymentState, DeploymentView, change_view, checks, deployment, marker, waiting_checks,
 };
 use crate::github::feedback::{CheckRunWrite, Reaction};
 use crate::github::{GitHubError, RepoClient};
@@ -64,6 +64,9 @@ impl Desk<'_> {
                 let key = format!("reaction:{comment}:{}", reaction.as_str());
                 items.push(Item { key, hash: SENT.to_owned(), what: What::Reaction(comment, reaction) });
             }
+        }
+        for (run, check) in waiting_checks(self.facts) {
+            items.push(self.check(run, check).await?);
         }
         for run in &self.facts.runs {
             for check in checks(run, self.facts) {
@@ -267,9 +270,11 @@ impl Desk<'_> {
 
 /// 👀 that it arrived, then 🚀 for what was done or is on its way, 😕 for what was refused or not understood.
 fn reactions(command: &CommandRow, now: DateTime<Utc>) -> Vec<Reaction> {
-    let outcome = command.conclusion.as_deref().map(|conclusion| match conclusion {
-        "refused" | "misunderstood" => Reaction::Confused,
-        _ => Reaction::Rocket,
+    let outcome = command.conclusion.as_deref().and_then(|conclusion| match conclusion {
+        "refused" | "misunderstood" => Some(Reaction::Confused),
+        // It has the eyes, until its turn comes.
+        "queued" | "withdrawn" => None,
+        _ => Some(Reaction::Rocket),
     });
     let eyes = (outcome.is_none() || now - command.received_at < EYES).then_some(Reaction::Eyes);
     eyes.into_iter().chain(outcome).collect()

@@ -24,9 +24,10 @@ pub(super) async fn deploy(context: &StepContext<'_>) -> Result<Outcome, JobErro
         progress.service_url = Some(target.url.to_string());
         progress.commit = Some(commit.clone());
         progress.intent_at = Some(clock::now());
-        context
-            .save_and_show(&progress, &format!("putting `{}` on `{}`", commit.short(), context.environment()?))
-            .await?;
+        let detail = format!("putting `{}` on `{}`", commit.short(), context.environment()?);
+        if let Some(why) = context.announce(&progress, &detail).await? {
+            return Ok(Outcome::stopped(why));
+        }
         return begin(context, &target, &commit, progress).await;
     }
     if progress.deploy.is_none() {
@@ -37,7 +38,8 @@ pub(super) async fn deploy(context: &StepContext<'_>) -> Result<Outcome, JobErro
         return match find_earlier(context, &target, &commit, progress.intent_at).await? {
             Some(deploy) => note_deploy(context, progress, deploy).await,
             None if progress.queued => wait_to_be_listed(context, progress.intent_at),
-            None => begin(context, &target, &commit, progress).await,
+            // The call was not made, or nothing came of it. What was asked before the intent may have changed since.
+            None => begin_again(context, &target, &commit, progress).await,
         };
     }
     watch_until_live(context, &target, &commit, progress).await
@@ -57,13 +59,26 @@ async fn take_up_hook(
         Witness::Settled => Ok(handed_over(commit)),
         Witness::Doubt => wait(context, progress.intent_at),
         Witness::NeverCame => {
-            if let Some(why) = forbidden(context).await? {
-                return Ok(Outcome::stopped(why));
-            }
             progress.intent_at = Some(clock::now());
-            context.save(&progress).await?;
-            begin(context, target, commit, progress).await
+            begin_again(context, target, commit, progress).await
         }
+    }
+}
+
+/// Makes the announced call after an interruption, unless it is forbidden by now.
+async fn begin_again(
+    context: &StepContext<'_>,
+    target: &Target,
+    commit: &CommitSha,
+    progress: DeployProgress,
+) -> Result<Outcome, JobError> {
+    if let Some(why) = forbidden(context).await? {
+        return Ok(Outcome::stopped(why));
+    }
+    let detail = format!("putting `{}` on `{}`", commit.short(), context.environment()?);
+    match context.announce(&progress, &detail).await? {
+        Some(why) => Ok(Outcome::stopped(why)),
+        None => begin(context, target, commit, progress).await,
     }
 }
 

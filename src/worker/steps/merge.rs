@@ -31,7 +31,9 @@ pub(super) async fn merge(context: &StepContext<'_>) -> Result<Outcome, JobError
                 return Ok(Outcome::stopped(format!("{base} got {behind} commits that were not on the canary")));
             }
             progress.intent_at = Some(clock::now());
-            context.save_and_show(&progress, "merging").await?;
+            if let Some(why) = context.announce(&progress, "merging").await? {
+                return Ok(Outcome::stopped(why));
+            }
             let method = context.policy().await?.merge;
             match client.merge(context.run.number, head, method, None).await? {
                 MergeOutcome::Merged(commit) => commit,

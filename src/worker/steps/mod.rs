@@ -25,10 +25,10 @@ use crate::domain::policy::{Policy, Project, Target};
 use crate::domain::progress::{self, DeployProgress, MergeProgress, RestoreProgress};
 use crate::domain::run::{Conclusion, RunKind, RunStatus, StepName, StepStatus};
 use crate::github::RepoClient;
-use crate::store::Lease;
 use crate::store::jobs::Job;
 use crate::store::runs::{Ending, Run};
 use crate::store::steps::Step;
+use crate::store::{Lease, StoreError};
 
 /// What a step's taking-up gave.
 #[derive(Debug)]
@@ -93,6 +93,18 @@ impl StepContext<'_> {
         Ok(())
     }
 
+    /// Commits an intent, right before its effect. `Some` says why there must be none: a lock was taken away, so whatever
+    /// this run would do now could undo what somebody else does.
+    async fn announce(&self, progress: &impl Serialize, detail: &str) -> Result<Option<String>, JobError> {
+        let store = &self.services.store;
+        let (run, position) = (self.run.id, self.step.position);
+        match store.announce(self.lease, run, position, progress, detail, self.run.change_id).await {
+            Ok(()) => Ok(None),
+            Err(StoreError::LockLost(environment)) => Ok(Some(format!("its lock of `{environment}` was taken away"))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn github(&self) -> RepoClient {
         facts::client_of(self.services, self.run)
     }
@@ -134,7 +146,7 @@ impl StepContext<'_> {
         let commit = match self.run.kind {
             RunKind::Propose | RunKind::Canary => Some(self.run.head.clone()),
             RunKind::Promote => self.progress_of::<MergeProgress>(StepName::Merge).merge_commit,
-            RunKind::Rollback => self.progress_of::<RestoreProgress>(StepName::Restore).to,
+            RunKind::Rollback | RunKind::Restore => self.progress_of::<RestoreProgress>(StepName::Restore).to,
         };
         commit.ok_or_else(|| JobError::Never("the commit to be verified is not known".to_owned()))
     }
@@ -254,7 +266,11 @@ async fn end_step(context: &StepContext<'_>, end: StepEnd, seen: &str) -> Result
             let follow_up = plan.as_ref().map(|plan| (RunId(uuid::Uuid::now_v7()), plan));
             let step = Some((step, status, seen));
             tracing::info!(conclusion = conclusion.as_str(), %summary, "run ended");
-            let ending = Ending { step, conclusion, summary: &summary, locks, follow_up };
+            let lasts = match locks {
+                Locks::Keep if run.kind != RunKind::Propose => context.policy().await?.lock_expiry,
+                _ => None,
+            };
+            let ending = Ending { step, conclusion, summary: &summary, locks, lasts, follow_up };
             store.conclude_run(context.lease, run, &ending).await?;
             Ok(Done::Ended)
         }
@@ -270,7 +286,7 @@ pub async fn abandon(services: &Services, job: &Job, why: &str) -> Result<(), Jo
     let run = services.store.find_run(id).await?.ok_or_else(|| JobError::Never("no such run".to_owned()))?;
     let conclusion = Conclusion::Failure;
     let summary = format!("Titan gave up after many tries: {}", crate::domain::markdown::escape(why));
-    let ending = Ending { step: None, conclusion, summary: &summary, locks: Locks::Hold, follow_up: None };
+    let ending = Ending { step: None, conclusion, summary: &summary, locks: Locks::Hold, lasts: None, follow_up: None };
     services.store.conclude_run(job.lease, &run, &ending).await?;
     Ok(())
 }

@@ -36,7 +36,9 @@ pub(super) async fn restore(context: &StepContext<'_>) -> Result<Outcome, JobErr
         progress.from = Some(from);
         progress.to = Some(to.clone());
         progress.intent_at = Some(clock::now());
-        context.save_and_show(&progress, &format!("bringing `{}` back", to.short())).await?;
+        if let Some(why) = context.announce(&progress, &format!("bringing `{}` back", to.short())).await? {
+            return Ok(Outcome::failed_live(format!("not put back, because {why}")));
+        }
         return begin(context, &target, &to, deploy.as_ref(), progress).await;
     }
     let to = progress.to.clone().ok_or_else(|| JobError::Never("no commit to restore".to_owned()))?;
@@ -55,12 +57,26 @@ pub(super) async fn restore(context: &StepContext<'_>) -> Result<Outcome, JobErr
             None => {
                 let chosen = choose(context).await?.filter(|(_, again, _)| *again == to);
                 let deploy = chosen.and_then(|(_, _, deploy)| deploy);
-                begin(context, &target, &to, deploy.as_ref(), progress).await
+                begin_again(context, &target, &to, deploy.as_ref(), progress).await
             }
         },
         // `how` is committed after the call; without it nobody knows whether the hook was ever reached.
         (None, None) if progress.how.is_empty() => take_up_hook(context, &target, &to, progress).await,
         (_, None) => finish(context, &to, progress).await,
+    }
+}
+
+/// Makes the announced call after an interruption, unless the lock was taken away since.
+async fn begin_again(
+    context: &StepContext<'_>,
+    target: &Target,
+    to: &CommitSha,
+    deploy: Option<&DeployId>,
+    progress: RestoreProgress,
+) -> Result<Outcome, JobError> {
+    match context.announce(&progress, &format!("bringing `{}` back", to.short())).await? {
+        Some(why) => Ok(Outcome::failed_live(format!("not put back, because {why}"))),
+        None => begin(context, target, to, deploy, progress).await,
     }
 }
 
@@ -79,8 +95,7 @@ async fn take_up_hook(
         Witness::Doubt => Ok(Outcome::Wait(clock::now() + context.services.pace.poll_max)),
         Witness::NeverCame => {
             progress.intent_at = Some(clock::now());
-            context.save(&progress).await?;
-            begin(context, target, to, None, progress).await
+            begin_again(context, target, to, None, progress).await
         }
     }
 }
@@ -113,6 +128,12 @@ async fn choose(context: &StepContext<'_>) -> Result<Option<(CommitSha, CommitSh
         return Ok(good.map(|good| (live.commit, good.commit, good.deploy)));
     }
     let bad = &context.run.head;
+    if context.run.kind == RunKind::Restore {
+        // The change has gone, with every version that it had tried.
+        let (store, project) = (&context.services.store, context.project_id()?);
+        let good = store.find_release_without(project, Environment::Canary, context.run.change_id).await?;
+        return Ok(good.map(|good| (bad.clone(), good.commit, good.deploy)));
+    }
     if let Some(previous) = deployed(context).previous.filter(|previous| previous.commit != *bad) {
         return Ok(Some((bad.clone(), previous.commit, previous.deploy)));
     }
@@ -202,7 +223,9 @@ async fn finish(context: &StepContext<'_>, to: &CommitSha, mut progress: Restore
         // In a rollback `verify` asks the service before the release counts; the canary has been judged already.
         let (project, deploy) = (context.project_id()?, progress.deploy.as_ref());
         let store = &context.services.store;
-        store.judge_release(context.lease, project, environment, &context.run.head, "bad").await?;
+        // A version that was withdrawn may have been good, and is no more brought back than one that was bad.
+        let was = if context.run.kind == RunKind::Restore { "withdrawn" } else { "bad" };
+        store.judge_release(context.lease, project, environment, &context.run.head, was).await?;
         let run = Some(context.run.id);
         store.put_release(context.lease, project, environment, to, deploy, run, "unproven").await?;
     }

@@ -60,10 +60,11 @@ impl Scene {
 
     /// A run whose first step has not begun.
     pub async fn start(&self, kind: RunKind, actor: &str) -> Active {
-        let Decision::Start(plan) = decide(&Command::bare(kind.command()), &self.snapshot(kind, actor, Role::Admin))
-        else {
-            panic!("every gate passes")
-        };
+        let mut facts = self.snapshot(kind, actor, Role::Admin);
+        let web = facts.projects[0].name.clone();
+        let known = self.store.project_fact(self.project_id, &web).await.expect("the store answers");
+        facts.projects[0].runs_begun = known.runs_begun;
+        let Decision::Start(plan) = decide(&Command::bare(kind.command()), &facts) else { panic!("every gate passes") };
         let (lease, command) = self.command(&format!("/titan {kind}"), actor).await;
         let id = RunId(uuid::Uuid::now_v7());
         let project = Some(self.project_id);
@@ -172,6 +173,7 @@ impl Scene {
             conclusion,
             summary,
             locks: if conclusion == Conclusion::Success { Locks::Keep } else { Locks::Release },
+            lasts: None,
             follow_up: None,
         };
         self.store.conclude_run(active.lease, &active.run, &ending).await.expect("the lease holds");
@@ -188,6 +190,7 @@ impl Scene {
             conclusion: Conclusion::Failure,
             summary,
             locks: Locks::Hold,
+            lasts: None,
             follow_up: Some((id, &plan)),
         };
         self.store.conclude_run(active.lease, &active.run, &ending).await.expect("the lease holds");
@@ -275,6 +278,8 @@ impl Scene {
             projects: vec![ProjectFact {
                 name: web.clone(),
                 locks: Vec::new(),
+                queue: Vec::new(),
+                runs_begun: 0,
                 active: None,
                 production: Some(LiveFact { commit: self.head.clone(), number: Some(self.change.number) }),
                 rollback_target: Some(sha("0ddba11")),
@@ -291,6 +296,7 @@ fn policy() -> Policy {
         projects: BTreeMap::from([("web".parse().expect("a name"), project())]),
         permissions: BTreeMap::new(),
         required_checks: RequiredChecks::Base,
+        lock_expiry: None,
         approvals: 0,
         merge: MergeMethod::Squash,
         windows: None,

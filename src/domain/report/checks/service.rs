@@ -50,6 +50,8 @@ pub(super) fn service_check(run: &RunFacts, change: &ChangeFacts, name: CheckNam
                 Some(_) => CheckConclusion::Failure,
                 None => CheckConclusion::Cancelled,
             },
+            // Whatever its canary said: it is not there any more.
+            Conclusion::Success if run.kind == RunKind::Restore => CheckConclusion::Cancelled,
             Conclusion::Success => CheckConclusion::Success,
             Conclusion::Failure => CheckConclusion::Failure,
             // `neutral` would let a required check pass without anybody having looked.
@@ -66,7 +68,8 @@ pub(super) fn service_check(run: &RunFacts, change: &ChangeFacts, name: CheckNam
         p95: figures.p95_ms.map_or_else(|| "–".to_owned(), |ms| format!("{ms} ms")),
         bound: figures.error_bound_percent.map_or_else(|| "–".to_owned(), |bound| format!("below {bound:.1} %")),
     });
-    let commit = if run.kind == RunKind::Rollback { &seen.restore.to } else { &seen.deploy.commit };
+    let puts_back = matches!(run.kind, RunKind::Rollback | RunKind::Restore);
+    let commit = if puts_back { &seen.restore.to } else { &seen.deploy.commit };
     let summary = ServiceSummary {
         headline: headline.clone(),
         why: match run.is_under_way() {
@@ -108,8 +111,16 @@ fn headline(run: &RunFacts) -> String {
         RunKind::Canary => "Canary",
         RunKind::Promote => "Promote",
         RunKind::Rollback => "Rollback",
+        RunKind::Restore => "Putting back",
     };
     match (run.kind, run.status) {
+        _ if run.waited => format!("{kind} left the line"),
+        (RunKind::Restore, RunStatus::Completed(Conclusion::Success)) => {
+            format!("Not on the canary any more,{to} was put back")
+        }
+        (RunKind::Restore, RunStatus::Completed(_)) => {
+            "The canary could not be put back, a person is needed".to_owned()
+        }
         (_, RunStatus::Queued) => format!("{kind} queued"),
         (_, RunStatus::Running) => {
             let current =
@@ -194,6 +205,11 @@ pub fn todo(run: &RunFacts, change: &ChangeFacts) -> String {
             ),
             None => "Revert the change on the base branch: the next deploy of it would bring it back.".to_owned(),
         },
+        (RunKind::Restore, Conclusion::Success) => "`/titan canary` tries it again.".to_owned(),
+        (RunKind::Restore, _) => {
+            "Look at the canary and restore it on Render's page, then `/titan unlock`: until then nobody else can use it."
+                .to_owned()
+        }
         (RunKind::Rollback, _) => "A person is needed: restore the last good version on Render's page.".to_owned(),
         _ => String::new(),
     }

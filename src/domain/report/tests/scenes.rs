@@ -64,6 +64,8 @@ pub(super) fn change<const N: usize>(runs: [RunFacts; N]) -> ChangeFacts {
             fact: ProjectFact {
                 name: web(),
                 locks: Vec::new(),
+                queue: Vec::new(),
+                runs_begun: 0,
                 active: None,
                 production: Some(LiveFact { commit: sha('a'), number: None }),
                 rollback_target: None,
@@ -117,6 +119,9 @@ pub(super) fn locked(mut change: ChangeFacts) -> ChangeFacts {
         by: "eve".to_owned(),
         reason: String::new(),
         since: at(0),
+        held_for: crate::domain::lock::HeldFor::Run,
+        expires_at: None,
+        ends_soon: false,
     }];
     change
 }
@@ -147,6 +152,7 @@ fn run(n: u8, kind: RunKind, status: RunStatus, summary: &str, steps: Vec<StepFa
         summary: summary.to_owned(),
         gates: Vec::new(),
         cancel_by: None,
+        waited: false,
         cause: None,
         created_at: at(begun),
         completed_at: ended,
