@@ -185,12 +185,12 @@ enum Wrong {
 }
 
 /// Everything at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct State {
     pulls: [Pull; PULLS],
     locks: [Option<Lock>; 2],
     /// Who waits, in the order of coming.
-    line: Vec<(u8, Word)>,
+    line: [Option<(u8, Word)>; PULLS],
     workers: [Worker; REPLICAS],
     /// What runs there: 0 for what was there before, else a pull request and its head.
     live: [u8; 2],
@@ -203,7 +203,7 @@ impl State {
         Self {
             pulls: [pull; PULLS],
             locks: [None; 2],
-            line: Vec::new(),
+            line: [None; PULLS],
             workers: [IDLE; REPLICAS],
             live: [0; 2],
             wrong: None,
@@ -240,7 +240,7 @@ impl State {
         ProjectFact {
             name: "web".parse::<ProjectName>().expect("a name"),
             locks: self.locks.iter().enumerate().filter_map(|(at, held)| Some(lock((at, (*held)?)))).collect(),
-            queue: self.line.iter().enumerate().map(waiting).collect(),
+            queue: self.line.iter().flatten().enumerate().map(waiting).collect(),
             runs_begun: 0,
             active: (0..PULLS as u8).find_map(active),
             production: None,
@@ -248,14 +248,20 @@ impl State {
         }
     }
 
+    /// Takes out of the line; the others move up.
+    fn out_of_line(&mut self, who: impl Fn((u8, Word)) -> bool) {
+        let [first, second] = self.line.map(|waiting| waiting.filter(|waiting| !who(*waiting)));
+        self.line = if first.is_none() { [second, None] } else { [first, second] };
+    }
+
     /// Whose turn it is.
     fn turn(&self) -> Option<(u8, Word)> {
-        if self.line.is_empty() {
+        if self.line[0].is_none() {
             return None;
         }
         let fact = self.fact();
         let turn = lock::next_in_line(&fact)?;
-        self.line.iter().copied().find(|(pull, _)| i64::from(*pull) == turn.number.0)
+        self.line.iter().flatten().copied().find(|(pull, _)| i64::from(*pull) == turn.number.0)
     }
 
     /// Whether others keep a command waiting.
@@ -271,7 +277,7 @@ impl State {
     /// Whether every command that was given has its conclusion and nothing is under way.
     fn is_quiet(&self) -> bool {
         let concluded = |pull: &Pull| pull.asked.iter().all(|a| matches!(a, Asked::Not | Asked::Concluded));
-        self.line.is_empty() && self.pulls.iter().all(|pull| pull.run.is_none() && concluded(pull))
+        self.line[0].is_none() && self.pulls.iter().all(|pull| pull.run.is_none() && concluded(pull))
     }
 }
 

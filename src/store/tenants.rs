@@ -1,8 +1,13 @@
 //! Installations, their repositories, and the repositories' projects.
 
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::jobs::NewJob;
 use super::{Store, StoreError, storable};
-use crate::domain::ids::{InstallationId, ProjectName, RepoName};
+use crate::domain::ids::{InstallationId, ProjectName, RepoName, RunId};
 use crate::domain::policy::Project;
+use crate::domain::run::{Conclusion, RunEvent};
 use crate::domain::snapshot::HaltFact;
 
 /// A repository with what concerns all its changes.
@@ -31,6 +36,44 @@ struct RepositoryRow {
     halt_reason: String,
 }
 
+/// Ends everything that goes on in a repository which Titan can no longer reach, inside the caller's transaction: runs with
+/// their jobs, places in line, locks. What is on a canary stays there: nobody could be told.
+async fn give_up(conn: &mut PgConnection, repository: i64, why: &str) -> Result<(), StoreError> {
+    sqlx::query("UPDATE repository SET armed_at = NULL, armed_by = NULL WHERE id = $1")
+        .bind(repository)
+        .execute(&mut *conn)
+        .await?;
+    let runs: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT run.id FROM run JOIN change ON change.id = run.change_id
+         WHERE change.repository_id = $1 AND run.status <> 'completed' ORDER BY run.id",
+    )
+    .bind(repository)
+    .fetch_all(&mut *conn)
+    .await?;
+    for run in runs.into_iter().map(RunId) {
+        // Its worker finds its job gone and writes nothing more.
+        sqlx::query("DELETE FROM job WHERE key = $1").bind(NewJob::step(run).key).execute(&mut *conn).await?;
+        sqlx::query("UPDATE step SET status = 'skipped' WHERE run_id = $1 AND status IN ('pending', 'running')")
+            .bind(run.0)
+            .execute(&mut *conn)
+            .await?;
+        super::runs::advance(conn, run, RunEvent::Concluded(Conclusion::Cancelled), Some(why)).await?;
+    }
+    sqlx::query(
+        "WITH gone AS (DELETE FROM queue_entry q USING change c
+                       WHERE c.id = q.change_id AND c.repository_id = $1 RETURNING q.command_id)
+         UPDATE command SET conclusion = 'withdrawn', concluded_at = now() FROM gone WHERE command.id = gone.command_id",
+    )
+    .bind(repository)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("DELETE FROM environment_lock l USING project p WHERE p.id = l.project_id AND p.repository_id = $1")
+        .bind(repository)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 impl Store {
     /// Notes an installation and its state; `status` is `active`, `suspended` or `deleted`.
     ///
@@ -42,6 +85,7 @@ impl Store {
         account: &str,
         status: &'static str,
     ) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
         sqlx::query(
             "INSERT INTO installation (id, account, status) VALUES ($1, $2, $3)
              ON CONFLICT (id) DO UPDATE SET account = EXCLUDED.account, status = EXCLUDED.status",
@@ -49,9 +93,37 @@ impl Store {
         .bind(id.0)
         .bind(storable(account))
         .bind(status)
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        if status == "deleted" {
+            let theirs: Vec<i64> =
+                sqlx::query_scalar("SELECT id FROM repository WHERE installation_id = $1 ORDER BY id")
+                    .bind(id.0)
+                    .fetch_all(&mut *tx)
+                    .await?;
+            for repository in theirs {
+                give_up(&mut tx, repository, "the App was uninstalled").await?;
+            }
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// The App was taken out of a repository: everything there ends, and it is disarmed. Whoever adds it again begins anew.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn remove_repository(&self, name: &RepoName) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let known: Option<i64> =
+            sqlx::query_scalar("SELECT id FROM repository WHERE lower(owner) = lower($1) AND lower(name) = lower($2)")
+                .bind(name.owner())
+                .bind(name.name())
+                .fetch_optional(&mut *tx)
+                .await?;
+        if let Some(repository) = known {
+            give_up(&mut tx, repository, "the App was taken out of the repository").await?;
+        }
+        Ok(tx.commit().await?)
     }
 
     /// Follows a repository that got another name or owner, known by GitHub's number, so that its history goes with it.
@@ -73,7 +145,8 @@ impl Store {
         Ok(())
     }
 
-    /// The repository, noted now if it was unknown. A repository that moved to another installation starts disarmed.
+    /// The repository, noted now if it was unknown. A repository that moved to another installation starts disarmed, and
+    /// nothing that the old one began goes on.
     ///
     /// # Errors
     /// When the database says no.
@@ -88,6 +161,18 @@ impl Store {
             .bind(name.owner())
             .execute(&mut *tx)
             .await?;
+        let moved: Option<i64> = sqlx::query_scalar(
+            "SELECT id FROM repository WHERE lower(owner) = lower($1) AND lower(name) = lower($2)
+               AND installation_id <> $3 FOR UPDATE",
+        )
+        .bind(name.owner())
+        .bind(name.name())
+        .bind(installation.0)
+        .fetch_optional(&mut *tx)
+        .await?;
+        if let Some(repository) = moved {
+            give_up(&mut tx, repository, "the repository moved to another installation of the App").await?;
+        }
         sqlx::query(
             "INSERT INTO repository (installation_id, owner, name) VALUES ($1, $2, $3)
              ON CONFLICT (lower(owner), lower(name)) DO UPDATE

@@ -71,7 +71,17 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
             };
             services.store.put_installation(id, &account, status).await?;
         }
-        Trigger::Repositories { id, account, .. } => services.store.put_installation(id, &account, "active").await?,
+        Trigger::Repositories { id, account, removed, .. } => {
+            services.store.put_installation(id, &account, "active").await?;
+            for repo in removed {
+                // The event may have come late, after somebody added it again.
+                match services.github.installation_of(&repo.name).await {
+                    Ok(_) => tracing::info!(repo = %repo.name, "was added again before this was heard"),
+                    Err(GitHubError::NotFound(_)) => services.store.remove_repository(&repo.name).await?,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
         Trigger::Head { repo, number, head, at, by, .. } => {
             if let Some((_, change)) = place(services, &repo, number).await? {
                 let by = by.map(|by| Person { login: by.login, id: Some(by.id) });

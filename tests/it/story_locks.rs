@@ -216,3 +216,22 @@ async fn a_canary_that_could_not_be_put_back_stays_held_although_the_pull_reques
     assert_eq!(world.live(CANARY).await, world.head(other), "{}", world.status_comment(other));
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_that_the_app_was_taken_out_of_holds_nothing_and_comes_back_disarmed() {
+    let world = world().armed().policy_line("bake: 3s", "bake: 1h").start().await;
+    let pr = world.proposed(FIRST).await;
+    let other = world.proposed(SECOND).await;
+    world.comment(pr, "carol", "/titan canary");
+    world.until("it bakes", async |world| world.step_runs(pr, RunKind::Canary, "bake").await).await;
+    world.comment(other, "carol", "/titan canary");
+    world.until("the other waits", async |world| !line(world).await.is_empty()).await;
+    let installation = world.github.installations().first().expect("an installation").id;
+    world.github.uninstall(installation).expect("uninstalled");
+    world.until("everything has ended", async |world| world.locks().await.is_empty()).await;
+    assert_eq!(line(&world).await, Vec::<String>::new());
+    assert_eq!(world.runs(pr).await[1..], ["canary cancelled"]);
+    world.github.install(&[REPO]).expect("installed again");
+    world.refused(pr, "carol", "/titan canary", "not_armed").await;
+    world.end().await;
+}

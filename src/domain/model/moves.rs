@@ -46,7 +46,7 @@ impl State {
                 }
                 match self.pulls[pull].asked[word as usize] {
                     Asked::Not => {
-                        let mut state = self.clone();
+                        let mut state = *self;
                         state.pulls[pull].asked[word as usize] = Asked::Given(self.pulls[pull].head);
                         next.push((By::People, state));
                     }
@@ -58,13 +58,13 @@ impl State {
         // One of the two is enough for pushing, closing and losing its lock: the other sees all that comes of it.
         let first = &self.pulls[0];
         if people == People::Pushing && first.head == 0 && first.open {
-            let mut state = self.clone();
+            let mut state = *self;
             state.pulls[0].head = 1;
             state.leave_line(0);
             next.push((By::People, state));
         }
         if people == People::Taking && first.open && !first.merged {
-            let mut state = self.clone();
+            let mut state = *self;
             state.pulls[0].open = false;
             state.leave_line(0);
             if let Some(run) = state.pulls[0].run.as_mut().filter(|run| run.kind != RunKind::Restore) {
@@ -74,7 +74,7 @@ impl State {
             next.push((By::People, state));
         }
         if people == People::Taking && self.locks.iter().flatten().any(|lock| lock.owner == 0) {
-            let mut state = self.clone();
+            let mut state = *self;
             state.take_away(0);
             next.push((By::People, state));
         }
@@ -94,7 +94,7 @@ impl State {
     }
 
     fn leave_line(&mut self, pull: u8) {
-        self.line.retain(|(waiting, _)| *waiting != pull);
+        self.out_of_line(|(waiting, _)| waiting == pull);
         for asked in &mut self.pulls[usize::from(pull)].asked {
             if matches!(asked, Asked::Waits(_)) {
                 *asked = Asked::Concluded;
@@ -137,12 +137,12 @@ impl State {
                 self.locks.iter().flatten().any(|lock| lock.owner == pull && held_for(lock.held_for))
             };
             if own(|held_for| held_for == HeldFor::Run) {
-                let mut state = self.clone();
+                let mut state = *self;
                 state.leave(pull);
                 next.push((By::Titan, state));
             }
             if own(|held_for| held_for == HeldFor::Look) {
-                let mut state = self.clone();
+                let mut state = *self;
                 state.take_away(pull);
                 next.push((By::Look, state));
             }
@@ -154,17 +154,17 @@ impl State {
         if worker.task == Task::Idle {
             return;
         }
-        let mut crashed = self.clone();
+        let mut crashed = *self;
         crashed.workers[at] = IDLE;
         next.push((By::Trouble, crashed));
-        let mut other = self.clone();
+        let mut other = *self;
         other.workers[at].frozen = !worker.frozen;
         next.push((if worker.frozen { By::Titan } else { By::Trouble }, other));
     }
 
     /// Takes a job for a worker. A frozen worker that has it is overtaken; one that is not keeps it.
     fn claim(&self, at: usize, same: impl Fn(Task) -> bool) -> Option<Self> {
-        let mut state = self.clone();
+        let mut state = *self;
         for (other, worker) in state.workers.iter_mut().enumerate() {
             if other != at && same(worker.task) && worker.fence == 1 {
                 if !worker.frozen {
@@ -184,12 +184,12 @@ impl State {
         match worker.task {
             Task::Idle => self.take_up(at, rules, next),
             _ if !may_commit && !matches!(worker.task, Task::Acts { .. }) => {
-                let mut state = self.clone();
+                let mut state = *self;
                 state.workers[at] = IDLE;
                 next.push((By::Titan, state));
             }
             Task::Decides { pull, word, verdict, from_line, stale } => {
-                let mut state = self.clone();
+                let mut state = *self;
                 state.workers[at] = IDLE;
                 // Facts that are too old are read again; the command stays as it was.
                 if !(rules.fresh && stale && verdict == Verdict::Start) {
@@ -199,7 +199,7 @@ impl State {
             }
             Task::Acts { pull, step } => self.act(at, pull, step, rules, next),
             Task::Records { pull, step, end } => {
-                let mut state = self.clone();
+                let mut state = *self;
                 state.workers[at] = IDLE;
                 state.record(pull, step, end);
                 next.push((By::Titan, state));
@@ -259,14 +259,15 @@ impl State {
         };
         match verdict {
             Verdict::Refuse => {
-                self.line.retain(|waiting| *waiting != (pull, word));
+                self.out_of_line(|waiting| waiting == (pull, word));
                 self.pulls[this].asked[word as usize] = Asked::Concluded;
             }
             Verdict::Wait if from_line => {}
             Verdict::Wait => {
                 // A later command takes the place of an earlier one.
                 self.leave_line(pull);
-                self.line.push((pull, word));
+                let free = usize::from(self.line[0].is_some());
+                self.line[free] = Some((pull, word));
                 self.pulls[this].asked[word as usize] = Asked::Waits(head);
             }
             Verdict::Start => {
@@ -275,7 +276,7 @@ impl State {
                 if rules.lock && (taken || self.busy()) || self.pulls[this].run.is_some() {
                     return;
                 }
-                self.line.retain(|waiting| *waiting != (pull, word));
+                self.out_of_line(|waiting| waiting == (pull, word));
                 self.pulls[this].asked[word as usize] = Asked::Concluded;
                 self.start(pull, word.kind(), head);
             }
@@ -323,7 +324,7 @@ impl State {
         }
         let step = run.step;
         let records = |state: &Self, end| {
-            let mut state = state.clone();
+            let mut state = *state;
             state.workers[at].task = Task::Records { pull, step, end };
             (By::Titan, state)
         };
@@ -363,7 +364,7 @@ impl State {
     /// The call, which the claim on the job allows or not; it works or fails.
     fn act(&self, at: usize, pull: u8, step: u8, rules: Rules, next: &mut Vec<(By, Self)>) {
         let worker = self.workers[at];
-        let mut state = self.clone();
+        let mut state = *self;
         if rules.claim && worker.fence == 0 {
             state.workers[at] = IDLE;
             return next.push((By::Titan, state));
@@ -374,7 +375,7 @@ impl State {
         };
         let name = run.current();
         if name != StepName::Restore && name != StepName::Merge {
-            let mut failed = self.clone();
+            let mut failed = *self;
             failed.workers[at].task = Task::Records { pull, step, end: StepEnd::Failed { touched: false } };
             next.push((By::Titan, failed));
         }

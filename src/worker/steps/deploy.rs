@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{JobError, Outcome, StepContext};
 use crate::clock;
+use crate::domain::consequence::StepEnd;
 use crate::domain::ids::{CommitSha, DeployId, Environment, ServiceId};
 use crate::domain::policy::{DeployVia, Target};
 use crate::domain::progress::{DeployProgress, Previous};
@@ -299,6 +300,10 @@ async fn watch_until_live(
             }
             Ok(outcome)
         }
+        // It did go live, and what serves now is nobody's of this run: neither to be put back nor to be rolled back.
+        Watched::Replaced(why) => {
+            Ok(Outcome::End(StepEnd::Inconclusive, format!("{why}; a person must look at what serves now")))
+        }
         Watched::Ended(why) => Ok(match context.forbidden().await? {
             Some(stopped) => Outcome::stopped(format!("{stopped}; {why}; the old version still serves")),
             None => Outcome::failed(format!("{why}; the old version still serves")),
@@ -312,7 +317,9 @@ pub(super) enum Watched {
     Live,
     /// It is on its way.
     NotYet(Outcome),
-    /// It ended otherwise.
+    /// It was live, and another deploy is now.
+    Replaced(String),
+    /// It ended otherwise, and never was live.
     Ended(String),
 }
 
@@ -330,7 +337,9 @@ pub(super) async fn watch(
         DeployStatus::PreDeployFailed => "the pre-deploy command failed",
         DeployStatus::UpdateFailed => "the new version did not start",
         DeployStatus::Canceled => "the deploy was canceled at Render",
-        DeployStatus::Deactivated => "the deploy was live but another one has replaced it",
+        DeployStatus::Deactivated => {
+            return Ok(Watched::Replaced(format!("`{deploy}` was live, but another deploy has replaced it")));
+        }
         _ => {
             let deadline = since.unwrap_or_else(clock::now) + context.services.pace.deploy_deadline;
             if clock::now() < deadline {

@@ -37,7 +37,10 @@ pub(super) async fn merge(context: &StepContext<'_>) -> Result<Outcome, JobError
             let method = context.policy().await?.merge;
             match client.merge(context.run.number, head, method, None).await? {
                 MergeOutcome::Merged(commit) => commit,
-                MergeOutcome::HeadMoved => return Ok(Outcome::stopped("the head moved, so GitHub refused the merge")),
+                MergeOutcome::HeadMoved => {
+                    let head_now = client.get_pull_request(context.run.number).await?.head;
+                    return Ok(Outcome::stopped(super::moved(head, &head_now)));
+                }
                 MergeOutcome::NotMergeable(why) => {
                     return Ok(Outcome::failed(format!("GitHub refused the merge: {}", escape(&why))));
                 }

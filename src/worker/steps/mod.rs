@@ -177,10 +177,21 @@ impl StepContext<'_> {
         }
         let (head, open) = facts::head_now(&self.github(), self.run).await?;
         if head != self.run.head {
-            return Ok(Some(format!("the head moved from `{}` to `{}`", self.run.head.short(), head.short())));
+            return Ok(Some(moved(&self.run.head, &head)));
         }
         Ok((!open).then(|| "the pull request was closed".to_owned()))
     }
+}
+
+/// What a push means for a run that has not done its effect yet: which commit was meant, and how to go on.
+fn moved(meant: &CommitSha, head: &CommitSha) -> String {
+    format!(
+        "it was for `{}`, and the head is `{}` now, so nothing more was done; look at the new commits, then \
+         `/titan propose` and `/titan canary @{}`",
+        meant.short(),
+        head.short(),
+        head.short()
+    )
 }
 
 /// Takes a run up: carries its current step out as far as it goes without waiting, then the next, until one waits or

@@ -211,7 +211,9 @@ async fn follow(
     match watch(context, service, deploy, progress.intent_at).await? {
         Watched::Live => finish(context, to, progress).await,
         Watched::NotYet(outcome) => Ok(outcome),
-        Watched::Ended(why) => Ok(Outcome::failed_live(format!("`{}` could not be brought back: {why}", to.short()))),
+        Watched::Replaced(why) | Watched::Ended(why) => {
+            Ok(Outcome::failed_live(format!("`{}` could not be brought back: {why}", to.short())))
+        }
     }
 }
 

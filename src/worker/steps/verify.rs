@@ -25,6 +25,7 @@ pub(super) async fn verify(context: &StepContext<'_>) -> Result<Outcome, JobErro
     if context.run.kind != RunKind::Rollback
         && let Some(why) = context.forbidden().await?
     {
+        note_what_serves(context, &target, &commit).await?;
         return Ok(Outcome::stopped(why));
     }
     let mut progress: VerifyProgress = context.progress();
@@ -48,6 +49,19 @@ pub(super) async fn verify(context: &StepContext<'_>) -> Result<Outcome, JobErro
     }
     condemn(context, &commit).await?;
     Ok(Outcome::failed_live(seen))
+}
+
+/// A run that stops between the call of a hook and the first look leaves no word of what is live; so it looks once. What
+/// Render's API called live is noted already.
+async fn note_what_serves(context: &StepContext<'_>, target: &Target, commit: &CommitSha) -> Result<(), JobError> {
+    if deployed(context).went_live_at.is_some() {
+        return Ok(());
+    }
+    let observation = context.services.prober.observe(target).await;
+    if observation.identity.as_ref().is_some_and(|answer| answer.names(commit)) {
+        settle(context, commit).await?;
+    }
+    Ok(())
 }
 
 /// What replaced the old version is noted as live and bad, so that a rollback leaves it and not the version before it.
