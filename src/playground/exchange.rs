@@ -42,6 +42,8 @@ pub struct Exchange {
     pub response_headers: Vec<(String, String)>,
     /// Empty when there was none.
     pub response_body: Bytes,
+    /// Whether a fault made the answer up, so that it says nothing about the simulated service.
+    pub made_up: bool,
 }
 
 impl Exchange {
@@ -291,6 +293,7 @@ pub async fn record(State(recorder): State<Recorder>, request: Request, next: Ne
 
     let (parts, body) = perform(&recorder.faults, fault, request, next).await.into_parts();
     let dropped = parts.extensions.get::<Dropped>().is_some();
+    let made_up = parts.extensions.get::<MadeUp>().is_some();
     let response_body = if dropped { None } else { to_bytes(body, BODY_LIMIT).await.ok() };
     recorder.log.push(Exchange {
         at: crate::clock::now(),
@@ -302,6 +305,7 @@ pub async fn record(State(recorder): State<Recorder>, request: Request, next: Ne
         status: if response_body.is_some() { parts.status.as_u16() } else { 0 },
         response_headers: if response_body.is_some() { header_list(&parts.headers) } else { Vec::new() },
         response_body: response_body.clone().unwrap_or_default(),
+        made_up,
     });
     match response_body {
         Some(body) => Response::from_parts(parts, Body::from(body)),
@@ -325,6 +329,10 @@ pub fn path_matches(pattern: &str, path: &str) -> bool {
     }
 }
 
+/// Marks an answer that a fault made up.
+#[derive(Clone)]
+struct MadeUp;
+
 /// Marks an answer that stands for a broken connection.
 #[derive(Clone)]
 struct Dropped;
@@ -332,7 +340,11 @@ struct Dropped;
 async fn perform(faults: &Faults, fault: Option<FaultKind>, request: Request, next: Next) -> Response {
     match fault {
         None => next.run(request).await,
-        Some(FaultKind::Before(status, body, headers)) => answer(status_code(status), &body, &headers),
+        Some(FaultKind::Before(status, body, headers)) => {
+            let mut answer = answer(status_code(status), &body, &headers);
+            answer.extensions_mut().insert(MadeUp);
+            answer
+        }
         Some(FaultKind::After(status)) => {
             next.run(request).await;
             answer(status_code(status), r#"{"message":"it was done, and a fault asked for this answer"}"#, &[])

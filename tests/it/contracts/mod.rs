@@ -64,7 +64,8 @@ pub fn webhook_examples() -> Option<Value> {
 pub fn assert_honest(github_log: &CallLog, render_log: &CallLog, deliveries: &[(String, Value)]) {
     let mut violations = Vec::new();
     for (spec, log) in [(github(), github_log), (render(), render_log)] {
-        for exchange in spec.iter().flat_map(|_| log.all()) {
+        // What a fault answers is meant to be nothing that is documented.
+        for exchange in spec.iter().flat_map(|_| log.all()).filter(|exchange| !exchange.made_up) {
             violations.extend(spec.iter().flat_map(|spec| spec.check(&exchange)));
         }
     }

@@ -26,6 +26,7 @@ fn with_github(method: &str, path: &str, status: u16) -> Exchange {
         status,
         response_headers: vec![header("content-type", "application/json; charset=utf-8")],
         response_body: Default::default(),
+        made_up: false,
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
-use titan::postgres::{Binaries, Durability, OwnPostgres};
+use titan::postgres::{Binaries, Durability, OwnPostgres, PostgresError};
 use tokio::sync::OnceCell;
 
 /// The database that every test's database is copied from.
@@ -107,7 +107,18 @@ impl OwnCluster {
 }
 
 async fn start_postgres(folder: std::path::PathBuf) -> OwnPostgres {
-    let start = move || OwnPostgres::start(&folder, Durability::Fast, &binaries()).expect("Postgres starts");
+    let start = move || {
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        loop {
+            match OwnPostgres::start(&folder, Durability::Fast, &binaries()) {
+                // A child that another test is just starting may hold a copy of the folder's lock until it runs.
+                Err(PostgresError::InUse { .. }) if std::time::Instant::now() < until => {
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                }
+                started => return started.expect("Postgres starts"),
+            }
+        }
+    };
     tokio::task::spawn_blocking(start).await.expect("Postgres starts")
 }
 

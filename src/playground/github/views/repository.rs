@@ -159,7 +159,8 @@ impl View<'_> {
             "name": label.name,
             "color": label.color,
             "default": false,
-            "description": label.description,
+            // GitHub sends null for none, but its own schema of a list of pull requests wants text.
+            "description": label.description.as_deref().unwrap_or_default(),
         })
     }
 
