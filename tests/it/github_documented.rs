@@ -18,7 +18,7 @@ use crate::github_adapter::stage::Stage;
 const SEVEN: PrNumber = PrNumber(7);
 
 /// Every operation that the adapter uses: method, template below the repository, the status of its success.
-const OPERATIONS: [(&str, &str, u16); 29] = [
+const OPERATIONS: [(&str, &str, u16); 32] = [
     ("GET", "/installation", 200),
     ("GET", "/pulls/{pull_number}", 200),
     ("GET", "/pulls/{pull_number}/files", 200),
@@ -29,6 +29,9 @@ const OPERATIONS: [(&str, &str, u16); 29] = [
     ("GET", "/git/trees/{tree_sha}", 200),
     ("GET", "/compare/{basehead}", 200),
     ("GET", "/collaborators/{username}/permission", 200),
+    ("GET", "/branches/{branch}", 200),
+    ("GET", "/rules/branches/{branch}", 200),
+    ("GET", "/commits/{ref}", 200),
     ("GET", "/commits/{ref}/check-runs", 200),
     ("GET", "/commits/{ref}/status", 200),
     ("GET", "/issues/{issue_number}/comments", 200),
@@ -52,7 +55,8 @@ const OPERATIONS: [(&str, &str, u16); 29] = [
 
 /// The paths that a template stands for.
 fn pattern(rest: &str) -> String {
-    let last_of_many = |part: &str| matches!(part, "{path}") || (part == "{ref}" && rest.ends_with("{ref}"));
+    let last_of_many =
+        |part: &str| matches!(part, "{path}" | "{branch}") || (part == "{ref}" && rest.ends_with("{ref}"));
     let parts = rest.split('/').map(|part| match part {
         part if last_of_many(part) => "**",
         part if part.starts_with('{') => "*",
@@ -73,6 +77,8 @@ async fn documented(spec: &contracts::Spec) -> Stage {
         stage.says(method, &pattern(rest), status, body);
     }
     stage.says("GET", "/app", 200, example("GET", "/app", 200));
+    let membership = example("GET", "/orgs/{org}/teams/{team_slug}/memberships/{username}", 200);
+    stage.says("GET", "/orgs/acme/teams/sre/memberships/octocat", 200, membership);
     let token = "/app/installations/{installation_id}/access_tokens";
     let mut minted = example("POST", token, 201);
     minted["token"] = "ghs_stage_documented".into();
