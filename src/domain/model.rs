@@ -256,9 +256,7 @@ impl State {
 
     /// Whose turn it is.
     fn turn(&self) -> Option<(u8, Word)> {
-        if self.line[0].is_none() {
-            return None;
-        }
+        self.line[0]?;
         let fact = self.fact();
         let turn = lock::next_in_line(&fact)?;
         self.line.iter().flatten().copied().find(|(pull, _)| i64::from(*pull) == turn.number.0)

@@ -292,12 +292,12 @@ impl Setup {
 /// Where a story's database is.
 enum Db {
     Shared(TestDb),
-    Own(OwnCluster),
+    Own(Box<OwnCluster>),
 }
 
 impl Db {
     async fn new(own: bool) -> Self {
-        if own { Self::Own(OwnCluster::new().await) } else { Self::Shared(TestDb::new().await) }
+        if own { Self::Own(Box::new(OwnCluster::new().await)) } else { Self::Shared(TestDb::new().await) }
     }
 
     fn options(&self) -> PgConnectOptions {
