@@ -30,6 +30,8 @@ pub struct PolicySchema {
     /// Approving reviews that promote needs; default 0.
     #[schemars(range(max = 10))]
     approvals: Option<u32>,
+    /// How long a change may keep a project's environments without a run, e.g. 4h, or never; default 24h, at most 30 days.
+    lock_expiry: Option<String>,
     /// How promote merges; default squash.
     merge: Option<MergeSchema>,
     /// When promotes are let in; default always.
