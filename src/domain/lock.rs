@@ -88,7 +88,12 @@ pub fn held_by_another(kind: RunKind, number: PrNumber, fact: &ProjectFact) -> O
 
 /// Those who wait, in the order in which they are served: rollbacks first, because production may be down.
 pub fn line(fact: &ProjectFact) -> Vec<&WaitingFact> {
-    let mut line: Vec<&WaitingFact> = fact.queue.iter().collect();
+    in_order(&fact.queue)
+}
+
+/// The same, of those who wait for one project.
+pub fn in_order(queue: &[WaitingFact]) -> Vec<&WaitingFact> {
+    let mut line: Vec<&WaitingFact> = queue.iter().collect();
     line.sort_by_key(|waiting| (waiting.kind != RunKind::Rollback, waiting.id));
     line
 }

@@ -1,7 +1,8 @@
 //! Where projects stand, put together for showing: one gathering for the API and the pages.
 
 use crate::domain::ids::Environment;
-use crate::domain::snapshot::{ActiveRun, LockFact};
+use crate::domain::lock;
+use crate::domain::snapshot::{ActiveRun, LockFact, WaitingFact};
 use crate::store::listings::{ProjectListing, ReleaseListing};
 use crate::store::{Store, StoreError};
 
@@ -14,6 +15,8 @@ pub struct Pipeline {
     pub places: Vec<Place>,
     /// The run that is changing it now.
     pub active: Option<ActiveRun>,
+    /// Who waits for it, in the order in which they are served.
+    pub line: Vec<WaitingFact>,
 }
 
 /// One environment of a project.
@@ -29,7 +32,7 @@ pub struct Place {
     pub lock: Option<LockFact>,
 }
 
-/// The pipelines of these projects, in the same order, with three queries for all of them.
+/// The pipelines of these projects, in the same order, with four queries for all of them.
 ///
 /// # Errors
 /// When the database says no.
@@ -38,6 +41,12 @@ pub async fn gather(store: &Store, projects: Vec<ProjectListing>) -> Result<Vec<
     let releases = store.list_current_releases(&ids).await?;
     let locks = store.list_locks_of(&ids).await?;
     let active = store.list_active_runs(&ids).await?;
+    let waiting = store.list_waiting(&ids).await?;
+    let line = |project: i64| {
+        let queue: Vec<WaitingFact> =
+            waiting.iter().filter(|(id, _)| *id == project).map(|(_, waiting)| waiting.clone()).collect();
+        lock::in_order(&queue).into_iter().cloned().collect()
+    };
     let place = |project: &ProjectListing, environment: Environment| Place {
         environment,
         url: match environment {
@@ -48,6 +57,7 @@ pub async fn gather(store: &Store, projects: Vec<ProjectListing>) -> Result<Vec<
         lock: locks.iter().find(|(id, l)| *id == project.id && l.environment == environment).map(|(_, l)| l.clone()),
     };
     let pipeline = |project: ProjectListing| Pipeline {
+        line: line(project.id),
         places: vec![place(&project, Environment::Canary), place(&project, Environment::Production)],
         active: active.iter().find(|(id, _)| *id == project.id).map(|(_, run)| run.clone()),
         project,

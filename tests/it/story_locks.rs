@@ -38,6 +38,9 @@ async fn who_waits_sees_its_place_and_starts_by_itself_in_the_order_of_coming() 
     let check = world.check(third, "titan/canary");
     assert_eq!(check.status, "queued");
     assert!(check.output.title.as_deref().unwrap_or_default().contains("2nd in line"), "{:?}", check.output);
+    let page = world.get(&format!("/{REPO}")).await;
+    assert!(page.contains("2nd: canary of"), "{page}");
+    assert!(world.get("/api/projects").await.contains("\"line\":[{"));
     world.say(third, "carol", "/titan canary").await;
     assert_eq!(line(&world).await.len(), 2, "asking again changes no place");
 

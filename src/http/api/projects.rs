@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::params::Params;
 use crate::domain::ids::{CommitSha, Environment, PrNumber, ProjectName, RepoName};
+use crate::domain::lock::HeldFor;
 use crate::http::WebState;
 use crate::http::links::Links;
 use crate::http::pipeline::{self, Pipeline};
@@ -25,6 +26,7 @@ struct ProjectJson {
     /// Canary first.
     environments: Vec<EnvironmentJson>,
     active_run: Option<Value>,
+    line: Vec<Value>,
     links: Value,
 }
 
@@ -72,6 +74,8 @@ struct LockJson {
     by: String,
     reason: String,
     since: DateTime<Utc>,
+    held_for: HeldFor,
+    expires_at: Option<DateTime<Utc>>,
 }
 
 impl ProjectJson {
@@ -81,15 +85,28 @@ impl ProjectJson {
             let link = links.absolute(&links.run(run.id));
             json!({ "id": run.id, "kind": run.kind, "pull_request": run.number, "link": link })
         });
+        let waits = |waiting: crate::domain::snapshot::WaitingFact| {
+            json!({ "kind": waiting.kind, "pull_request": waiting.number, "by": waiting.by, "head": waiting.head,
+                    "since": waiting.since })
+        };
+        let line = pipeline.line.into_iter().map(waits).collect();
         let environment = |place: pipeline::Place| EnvironmentJson {
             environment: place.environment,
             url: place.url,
             release: place.current.map(|release| ReleaseJson::new(links, release)),
-            lock: place.lock.map(|l| LockJson { pull_request: l.owner, by: l.by, reason: l.reason, since: l.since }),
+            lock: place.lock.map(|l| LockJson {
+                pull_request: l.owner,
+                by: l.by,
+                reason: l.reason,
+                since: l.since,
+                held_for: l.held_for,
+                expires_at: l.expires_at,
+            }),
         };
         Self {
             environments: pipeline.places.into_iter().map(environment).collect(),
             active_run,
+            line,
             links: json!({
                 "self": links.absolute(&format!("/api/projects/{}", project.id)),
                 "page": links.absolute(&links.repository(&project.repo)),

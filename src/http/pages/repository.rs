@@ -8,6 +8,8 @@ use super::index::{RunTable, Scope, refresh};
 use super::words::{Badge, Moment};
 use super::{Frame, PageError, page};
 use crate::domain::ids::{Environment, RepoName};
+use crate::domain::lock::ordinal;
+use crate::domain::snapshot::WaitingFact;
 use crate::http::WebState;
 use crate::http::links::Links;
 use crate::http::markdown::Html;
@@ -44,6 +46,7 @@ struct HaltView {
 struct ProjectView {
     name: String,
     active: Option<ActiveView>,
+    line: Vec<WaitingView>,
     places: Vec<PlaceView>,
     history: Vec<ReleaseView>,
 }
@@ -61,6 +64,16 @@ struct PlaceView {
     host: String,
     current: Option<ReleaseView>,
     lock: Option<LockView>,
+}
+
+/// One who waits.
+struct WaitingView {
+    place: String,
+    kind: &'static str,
+    number: String,
+    pull_url: String,
+    by: String,
+    since: Moment,
 }
 
 struct LockView {
@@ -149,6 +162,12 @@ fn project(links: &Links, repo: &RepoName, pipeline: Pipeline, history: Vec<Rele
     };
     ProjectView {
         name: pipeline.project.name.to_string(),
+        line: pipeline
+            .line
+            .into_iter()
+            .enumerate()
+            .map(|(at, waiting)| waiting_view(links, repo, at, waiting))
+            .collect(),
         active: pipeline.active.map(|run| ActiveView {
             kind: run.kind.as_str(),
             number: run.number.to_string(),
@@ -156,6 +175,17 @@ fn project(links: &Links, repo: &RepoName, pipeline: Pipeline, history: Vec<Rele
         }),
         history: history.iter().map(view).collect(),
         places: pipeline.places.into_iter().map(|place| place_view(links, repo, place)).collect(),
+    }
+}
+
+fn waiting_view(links: &Links, repo: &RepoName, at: usize, waiting: WaitingFact) -> WaitingView {
+    WaitingView {
+        place: ordinal(at + 1),
+        kind: waiting.kind.as_str(),
+        number: waiting.number.to_string(),
+        pull_url: links.pull_request(repo, waiting.number),
+        by: waiting.by,
+        since: Moment::new(waiting.since),
     }
 }
 

@@ -90,6 +90,7 @@ impl Badge {
         match status {
             "good" => Self::new("good", "good"),
             "bad" => Self::new("bad", "bad"),
+            "withdrawn" => Self::new("waiting", "withdrawn"),
             _ => Self::new("waiting", "unproven"),
         }
     }
