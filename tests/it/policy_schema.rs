@@ -7,7 +7,7 @@ use titan::domain::policy::{FIRST_POLICY, Policy};
 
 const WHOLE: &str = "version: 1
 paths: {protected: [/.github/, '*.tf'], allowed: [/src/]}
-build: {run: [npm ci], timeout: 15m, network: [registry.npmjs.org]}
+build: {run: [npm ci], timeout: 15m, network: [packages.example.org]}
 projects:
   web:
     paths: [/]
@@ -34,8 +34,8 @@ const WRONG: &[(&str, &str)] = &[
     ("run: [npm ci]", "run: []"),
     ("run: [npm ci]", "run: npm ci"),
     ("timeout: 15m", "timeout: 15"),
-    ("network: [registry.npmjs.org]", "network: some"),
-    ("network: [registry.npmjs.org]", "network: []"),
+    ("network: [packages.example.org]", "network: some"),
+    ("network: [packages.example.org]", "network: []"),
     ("paths: [/]", "paths: []"),
     ("hook: WEB_CANARY, ", ""),
     ("hook: WEB_CANARY", "hook: WEB_CANARY, render: srv-x"),

@@ -70,7 +70,7 @@ struct BuildSchema {
 enum NetworkSchema {
     /// Nothing, or every public address.
     Word(NetworkWordSchema),
-    /// These hosts, e.g. registry.npmjs.org or *.example.com.
+    /// These hosts, e.g. packages.example.org or *.example.com.
     Hosts(#[schemars(length(min = 1, max = 1000))] Vec<String>),
 }
 
