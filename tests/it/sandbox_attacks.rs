@@ -52,7 +52,7 @@ async fn nothing_of_titan_can_be_seen() {
     let folder = place.folder.path().display().to_string();
     let script = format!(
         "echo; echo BEGIN; cat /proc/*/environ /proc/*/task/*/environ 2>&1 | tr '\\0' '\\n'; cat {key} 2>&1; ls {folder} 2>&1; \
-         ls /proc/{number} 2>&1; ls /root /home /var /run /sys /mnt /opt /work 2>&1; ls /; \
+         ls /proc/{number} 2>&1; ls /root /home /var /run /sys /mnt /opt 2>&1; ls /; \
          echo processes: $(ls -d /proc/[0-9]* | wc -l); \
          for p in /proc/[0-9]*; do cat $p/cmdline; cat $p/mem; ls $p/fd/ $p/root/ $p/cwd/; readlink $p/exe; done 2>&1 | tr '\\0' ' '; \
          cat /proc/1/root/etc/shadow /proc/1/cwd/../*.pem /proc/self/root/../titan.pem /proc/kcore /etc/shadow 2>&1; \
