@@ -225,17 +225,22 @@ impl Render {
         Ok(deploys.into_iter().find(|deploy| deploy.is_of(commit) && deploy.was_asked_for()))
     }
 
-    /// The newest rollback since `intent_at`: what an earlier attempt of [`Self::rollback`] produced.
+    /// The newest rollback to this commit since `intent_at`: what an earlier attempt of [`Self::rollback`] produced. One to
+    /// another commit is somebody else's; one whose commit Render does not tell is taken for Titan's.
     ///
     /// # Errors
     /// Each variant of [`RenderError`].
     pub async fn find_rollback(
         &self,
         service: &ServiceId,
+        commit: &CommitSha,
         intent_at: DateTime<Utc>,
     ) -> Result<Option<Deploy>, RenderError> {
         let deploys = self.list_deploys(service, Some(intent_at - CLOCK_MARGIN)).await?;
-        Ok(deploys.into_iter().find(|deploy| deploy.trigger.as_deref() == Some("rollback")))
+        let produced = |deploy: &Deploy| {
+            deploy.trigger.as_deref() == Some("rollback") && (deploy.commit.is_none() || deploy.is_of(commit))
+        };
+        Ok(deploys.into_iter().find(produced))
     }
 
     /// Puts an earlier deploy back without building it again. Auto-deploy stays as it is: switch it off before, or the

@@ -45,6 +45,14 @@ use self::watch::{Budget, Ended};
 /// The hidden subcommand that makes this program a supervisor.
 pub const SUPERVISOR_COMMAND: &str = "sandbox-exec";
 
+/// A namespace of every kind: what each command gets, and what no command may make for itself.
+const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;
 /// How long the look from inside may take.
 const CHECK_LIMIT: Duration = Duration::from_secs(20);
 

@@ -17,8 +17,17 @@ const TOO_CLOSE: TimeDelta = TimeDelta::seconds(3);
 pub struct Given {
     /// When.
     pub at: DateTime<Utc>,
+    /// When Titan learned of it.
+    pub reached_at: DateTime<Utc>,
     /// The head that came with it (label and button events carry one).
     pub head: Option<CommitSha>,
+}
+
+impl Given {
+    /// Given at this moment, to Titan itself.
+    pub fn now(now: DateTime<Utc>, head: Option<CommitSha>) -> Self {
+        Self { at: now, reached_at: now, head }
+    }
 }
 
 /// Binds a command to a head. `ledger` holds the heads that the change had since when, oldest first; `head` is the head
@@ -81,7 +90,7 @@ mod tests {
     #[test]
     fn a_command_means_the_head_that_was_there_when_it_was_given() {
         let ledger = [(sha('a'), at(0)), (sha('b'), at(100))];
-        let given = |seconds| Given { at: at(seconds), head: None };
+        let given = |seconds| Given::now(at(seconds), None);
         let other = |meant: &str| HeadBinding::Other { meant: meant.to_owned() };
         assert_eq!(bind(&canary(None), &given(200), &ledger, &sha('b')), HeadBinding::Current);
         assert_eq!(bind(&canary(None), &given(50), &ledger, &sha('b')), other("aaaaaaa"));
@@ -101,14 +110,14 @@ mod tests {
 
     #[test]
     fn opening_is_no_push_and_an_empty_ledger_hides_nothing() {
-        let given = Given { at: at(1), head: None };
+        let given = Given::now(at(1), None);
         assert_eq!(bind(&canary(None), &given, &[(sha('a'), at(0))], &sha('a')), HeadBinding::Current);
         assert_eq!(bind(&canary(None), &given, &[], &sha('a')), HeadBinding::Current);
     }
 
     #[test]
     fn a_named_commit_decides_whatever_the_ledger_says() {
-        let given = Given { at: at(102), head: None };
+        let given = Given::now(at(102), None);
         let ledger = [(sha('a'), at(0)), (sha('b'), at(100))];
         assert_eq!(bind(&canary(Some("bbbbbbb")), &given, &ledger, &sha('b')), HeadBinding::Current);
         let meant = "aaaaaaa".to_owned();
@@ -117,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_commit_that_two_heads_begin_with_is_not_guessed() {
-        let given = Given { at: at(102), head: None };
+        let given = Given::now(at(102), None);
         let twin: CommitSha = format!("bbbbbbb{}", "c".repeat(33)).parse().expect("a commit id");
         let ledger = [(sha('b'), at(0)), (twin.clone(), at(100))];
         let bound = |commit: &str| bind(&canary(Some(commit)), &given, &ledger, &twin);
@@ -128,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_button_is_bound_to_its_own_commit() {
-        let given = Given { at: at(500), head: Some(sha('a')) };
+        let given = Given::now(at(500), Some(sha('a')));
         let meant = "aaaaaaa".to_owned();
         assert_eq!(bind(&canary(None), &given, &[], &sha('b')), HeadBinding::Other { meant });
     }

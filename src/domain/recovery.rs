@@ -8,9 +8,14 @@ use super::command::CommandName;
 
 /// A command that reaches Titan later than this after it was given is offered again instead of being carried out.
 pub const LATE: TimeDelta = TimeDelta::minutes(2);
-/// GitHub keeps its log of deliveries, and delivers again, for three days
+/// One that reached Titan in time is carried out although GitHub, the database or Titan itself was away meanwhile, but
+/// not later than this after it was given.
+pub const STALE: TimeDelta = TimeDelta::minutes(30);
+/// How long GitHub keeps its log of deliveries, and delivers again: three days at github.com, seven at an Enterprise Server
 /// (<https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks>).
-pub const LOG_WINDOW: TimeDelta = TimeDelta::days(3);
+pub fn log_window(at_github_com: bool) -> TimeDelta {
+    if at_github_com { TimeDelta::days(3) } else { TimeDelta::days(7) }
+}
 /// So many deliveries are asked for again in one round.
 pub const ASK_AT_ONCE: usize = 30;
 /// So often one delivery is asked for again.
@@ -27,6 +32,15 @@ pub struct Attempt {
     pub delivered_at: DateTime<Utc>,
 }
 
+/// How GitHub is asked for deliveries again.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking {
+    /// Attempts that are older are forgotten there, see [`log_window`].
+    pub window: TimeDelta,
+    /// Between the first and the second time of asking for a delivery; four times as long before each later one.
+    pub distance: TimeDelta,
+}
+
 /// How often a delivery was asked for again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
@@ -39,13 +53,13 @@ pub struct Asked {
 /// The attempts by whose ids GitHub is to be asked for deliveries again, those of the oldest deliveries first.
 ///
 /// `log` may hold several attempts of one delivery, in any order; `held` are the deliveries that arrived. A delivery that
-/// was asked for is asked for again only after `distance`, then after four times as long each time, and not for ever.
+/// was asked for is asked for again only after a distance, then after four times as long each time, and not for ever.
 pub fn which_to_ask_again(
     log: &[Attempt],
     held: &HashSet<String>,
     asked: &HashMap<String, Asked>,
     now: DateTime<Utc>,
-    distance: TimeDelta,
+    asking: Asking,
 ) -> Vec<Attempt> {
     let mut missing: HashMap<&str, (&Attempt, DateTime<Utc>)> = HashMap::new();
     for attempt in log.iter().filter(|attempt| !held.contains(&attempt.guid)) {
@@ -57,8 +71,8 @@ pub fn which_to_ask_again(
     }
     let mut wanted: Vec<(&Attempt, DateTime<Utc>)> = missing
         .into_values()
-        .filter(|(newest, _)| now - newest.delivered_at < LOG_WINDOW)
-        .filter(|(newest, _)| asked.get(&newest.guid).is_none_or(|asked| may_ask(*asked, now, distance)))
+        .filter(|(newest, _)| now - newest.delivered_at < asking.window)
+        .filter(|(newest, _)| asked.get(&newest.guid).is_none_or(|asked| may_ask(*asked, now, asking.distance)))
         .collect();
     wanted.sort_by_key(|(newest, first)| (*first, newest.id));
     wanted.into_iter().take(ASK_AT_ONCE).map(|(newest, _)| newest.clone()).collect()
@@ -68,11 +82,11 @@ fn may_ask(asked: Asked, now: DateTime<Utc>, distance: TimeDelta) -> bool {
     asked.times < ASK_TIMES && now - asked.at >= distance * 4_i32.pow(asked.times.saturating_sub(1))
 }
 
-/// Whether a command that was given at `given_at` comes too late to be carried out now.
+/// Whether a command that was given at `given_at` and reached Titan at `reached_at` comes too late to be carried out now.
 ///
 /// `propose` changes nothing outside, `status` and `help` only answer, and what stops deployments is right whenever it
 /// comes; everything else must not surprise anybody long after it was asked for.
-pub fn is_late(command: CommandName, given_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+pub fn is_late(command: CommandName, given_at: DateTime<Utc>, reached_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     match command {
         CommandName::Propose | CommandName::Status | CommandName::Help | CommandName::Halt | CommandName::Disarm => {
             false
@@ -85,7 +99,7 @@ pub fn is_late(command: CommandName, given_at: DateTime<Utc>, now: DateTime<Utc>
         | CommandName::Cancel
         | CommandName::Trust
         | CommandName::Arm
-        | CommandName::Resume => now - given_at > LATE,
+        | CommandName::Resume => reached_at - given_at > LATE || now - given_at > STALE,
     }
 }
 
@@ -107,10 +121,8 @@ mod tests {
             .iter()
             .map(|(guid, minutes, times)| ((*guid).to_owned(), Asked { at: at(*minutes), times: *times }))
             .collect();
-        which_to_ask_again(log, &held, &asked, at(now), TimeDelta::minutes(1))
-            .iter()
-            .map(|attempt| attempt.id)
-            .collect()
+        let asking = Asking { window: log_window(true), distance: TimeDelta::minutes(1) };
+        which_to_ask_again(log, &held, &asked, at(now), asking).iter().map(|attempt| attempt.id).collect()
     }
 
     #[test]
@@ -148,12 +160,15 @@ mod tests {
 
     #[test]
     fn only_what_could_surprise_somebody_is_ever_too_late() {
-        let late = |minutes| -> Vec<&str> {
-            let is_late = |name: &CommandName| is_late(*name, at(0), at(minutes));
+        let late = |reached, now| -> Vec<&str> {
+            let is_late = |name: &CommandName| is_late(*name, at(0), at(reached), at(now));
             CommandName::ALL.iter().copied().filter(is_late).map(CommandName::as_str).collect()
         };
-        assert_eq!(late(2), Vec::<&str>::new());
-        assert_eq!(late(3), ["canary", "promote", "rollback", "trust", "lock", "unlock", "cancel", "arm", "resume"]);
-        assert!(!is_late(CommandName::Canary, at(5), at(0)), "clocks differ");
+        let surprising = ["canary", "promote", "rollback", "trust", "lock", "unlock", "cancel", "arm", "resume"];
+        assert_eq!(late(2, 2), Vec::<&str>::new());
+        assert_eq!(late(3, 3), surprising);
+        assert_eq!(late(2, 30), Vec::<&str>::new(), "it came in time and could not be decided sooner");
+        assert_eq!(late(2, 31), surprising);
+        assert!(!is_late(CommandName::Canary, at(5), at(0), at(0)), "clocks differ");
     }
 }

@@ -21,6 +21,9 @@ pub struct Snapshot {
     pub change: ChangeFact,
     /// When the person asked.
     pub given_at: DateTime<Utc>,
+    /// When Titan learned of it. Facts that an earlier release kept do not tell.
+    #[serde(default)]
+    pub reached_at: DateTime<Utc>,
     /// The head that the person saw when asking.
     pub binding: HeadBinding,
     /// The changed files.

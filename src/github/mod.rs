@@ -166,6 +166,11 @@ impl GitHub {
         Self::build(settings, governor::Governed::default())
     }
 
+    /// Whether this is the public GitHub; an Enterprise Server keeps its log of deliveries longer.
+    pub fn is_github_com(&self) -> bool {
+        self.inner.api_url.host_str() == Some("api.github.com")
+    }
+
     /// The same, with every call asked for and told of.
     ///
     /// # Errors
@@ -231,6 +236,16 @@ impl GitHub {
         let call = Call::get(format!("/repos/{}/{}/installation", repo.owner(), repo.name()));
         let found: wire::Id = self.send(&call, Sender::App).await?.json()?;
         Ok(InstallationId(found.id))
+    }
+
+    /// Whether somebody suspended an installation.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such installation any more.
+    pub async fn is_suspended(&self, installation: InstallationId) -> Result<bool, GitHubError> {
+        let call = Call::get(format!("/app/installations/{installation}"));
+        let found: wire::Installation = self.send(&call, Sender::App).await?.json()?;
+        Ok(found.suspended_at.is_some())
     }
 }
 

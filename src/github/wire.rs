@@ -8,6 +8,13 @@ pub(super) struct Id {
     pub(super) id: i64,
 }
 
+/// An installation.
+#[derive(Deserialize)]
+pub(super) struct Installation {
+    #[serde(default)]
+    pub(super) suspended_at: Option<String>,
+}
+
 /// An account.
 #[derive(Deserialize)]
 pub(super) struct User {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions};
 
+use super::NAMESPACES;
 use super::cgroup::{Groups, Limits};
 use super::orders::{INSIDE_ID, MemoryLimit, Orders, Report, Step, Told, Trouble};
 use super::processes::memory_below;
@@ -150,14 +151,7 @@ fn watch_memory(first: Pid, limit: u64, too_much: &AtomicBool) {
 
 /// A child in new namespaces of every kind, the first process of its own: `None` in the child.
 fn clone_into_namespaces() -> io::Result<Option<Pid>> {
-    let namespaces = libc::CLONE_NEWUSER
-        | libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWNET
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWCGROUP;
-    let flags = libc::c_long::from(namespaces | libc::SIGCHLD);
+    let flags = libc::c_long::from(NAMESPACES | libc::SIGCHLD);
     // SAFETY: without CLONE_VM and without a stack this is fork(2) with namespaces. This process has one thread, so that
     // the child's copy of memory is whole, and the child leaves only through `_exit`.
     let answer = unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, 0_usize, 0_usize, 0_usize) };

@@ -11,6 +11,8 @@ use seccompiler::{
     SeccompRule, TargetArch, apply_filter, sock_filter,
 };
 
+use super::NAMESPACES;
+
 /// Refused with EPERM, whatever their arguments.
 const FORBIDDEN: &[libc::c_long] = &[
     // mounts and roots
@@ -113,17 +115,10 @@ fn unknown() -> Rules {
 
 fn forbidden() -> Result<Rules, seccompiler::BackendError> {
     let mut rules: Rules = FORBIDDEN.iter().chain(FORBIDDEN_HERE).map(|call| (*call, Vec::new())).collect();
-    let namespaces = libc::CLONE_NEWUSER
-        | libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWNET
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWCGROUP;
     let mut clone = Vec::new();
     for bit in 0..32 {
         let flag = 1_u64 << bit;
-        if u64::from(namespaces.cast_unsigned()) & flag != 0 {
+        if u64::from(NAMESPACES.cast_unsigned()) & flag != 0 {
             clone.push(SeccompRule::new(vec![SeccompCondition::new(0, Length::Qword, Is::MaskedEq(flag), flag)?])?);
         }
     }

@@ -97,6 +97,19 @@ pub struct Job {
     pub payload: String,
     /// How often it was claimed, this time included.
     pub attempts: i32,
+    /// When it was queued: for an event, when it reached Titan.
+    pub created_at: DateTime<Utc>,
+}
+
+#[derive(sqlx::FromRow)]
+struct ClaimedRow {
+    id: i64,
+    fence: i64,
+    kind: String,
+    key: String,
+    payload: String,
+    attempts: i32,
+    created_at: DateTime<Utc>,
 }
 
 /// A job that failed too often and waits for a person.
@@ -184,7 +197,7 @@ impl Store {
     /// # Errors
     /// When the database says no.
     pub async fn claim(&self, lease: Duration, wanted: Wanted) -> Result<Option<Job>, StoreError> {
-        let row: Option<(i64, i64, String, String, String, i32)> = sqlx::query_as(
+        let row: Option<ClaimedRow> = sqlx::query_as(
             "WITH next AS (
                  SELECT j.id FROM job j
                  WHERE j.status = 'queued' AND j.run_at <= now() AND ($2 OR j.kind <> 'report')
@@ -194,14 +207,21 @@ impl Store {
              UPDATE job SET status = 'running', attempts = attempts + 1, fence = nextval('job_fence'),
                             lease_until = now() + $1 * interval '1 millisecond'
              FROM next WHERE job.id = next.id
-             RETURNING job.id, job.fence, job.kind, job.key, job.payload, job.attempts",
+             RETURNING job.id, job.fence, job.kind, job.key, job.payload, job.attempts, job.created_at",
         )
         .bind(lease.as_millis() as i64)
         .bind(wanted == Wanted::Any)
         .fetch_optional(&self.pool)
         .await?;
-        row.map(|(job_id, fence, kind, key, payload, attempts)| {
-            Ok(Job { lease: Lease { job_id, fence }, kind: super::word(&kind)?, key, payload, attempts })
+        row.map(|row| {
+            Ok(Job {
+                lease: Lease { job_id: row.id, fence: row.fence },
+                kind: super::word(&row.kind)?,
+                key: row.key,
+                payload: row.payload,
+                attempts: row.attempts,
+                created_at: row.created_at,
+            })
         })
         .transpose()
     }

@@ -140,6 +140,23 @@ pub(super) async fn unlock(
     line::tell(conn, project_id).await
 }
 
+/// The environments of the project that the change holds, with what for. Nobody else changes these locks until the
+/// transaction ends.
+async fn lock_rows(
+    conn: &mut PgConnection,
+    project_id: i64,
+    change_id: i64,
+) -> Result<Vec<(String, String)>, StoreError> {
+    Ok(sqlx::query_as(
+        "SELECT environment, held_for FROM environment_lock WHERE project_id = $1 AND change_id = $2
+         ORDER BY environment FOR UPDATE",
+    )
+    .bind(project_id)
+    .bind(change_id)
+    .fetch_all(conn)
+    .await?)
+}
+
 /// What the end of a run does to its change's locks on the project.
 pub(super) async fn after_run(
     conn: &mut PgConnection,
@@ -148,14 +165,7 @@ pub(super) async fn after_run(
     locks: Locks,
     lasts: Option<Duration>,
 ) -> Result<(), StoreError> {
-    let held: Vec<(String, String)> = sqlx::query_as(
-        "SELECT environment, held_for FROM environment_lock WHERE project_id = $1 AND change_id = $2
-         ORDER BY environment FOR UPDATE",
-    )
-    .bind(project_id)
-    .bind(change_id)
-    .fetch_all(&mut *conn)
-    .await?;
+    let held = lock_rows(conn, project_id, change_id).await?;
     for (word, held_for) in held {
         let environment = environment(&word);
         let left = lock::left(locks, environment, super::word(&held_for)?);
@@ -198,14 +208,7 @@ pub(super) async fn after_run(
 /// waits for a look; and when the canary runs its version, a run puts the version before back first, which then gives
 /// the lock back. While a run changes the project nothing happens; the end of that run comes back to it.
 pub(super) async fn leave(conn: &mut PgConnection, project_id: i64, change_id: i64) -> Result<(), StoreError> {
-    let held: Vec<(String, String)> = sqlx::query_as(
-        "SELECT environment, held_for FROM environment_lock WHERE project_id = $1 AND change_id = $2
-         ORDER BY environment FOR UPDATE",
-    )
-    .bind(project_id)
-    .bind(change_id)
-    .fetch_all(&mut *conn)
-    .await?;
+    let held = lock_rows(conn, project_id, change_id).await?;
     let busy: Option<i64> = sqlx::query_scalar(
         "SELECT change_id FROM run WHERE project_id = $1 AND status <> 'completed' AND kind <> 'propose'",
     )

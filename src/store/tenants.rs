@@ -108,6 +108,22 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
+    /// Notes an installation, active if it was unknown; one that is known keeps its state.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn ensure_installation(&self, id: InstallationId, account: &str) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO installation (id, account) VALUES ($1, $2)
+             ON CONFLICT (id) DO UPDATE SET account = EXCLUDED.account",
+        )
+        .bind(id.0)
+        .bind(storable(account))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     /// The App was taken out of a repository: everything there ends, and it is disarmed. Whoever adds it again begins anew.
     ///
     /// # Errors

@@ -59,7 +59,7 @@ async fn read(services: &Services, payload: &Payload) -> Result<Option<Snapshot>
         change: &change,
         asker: Asker { login: &payload.actor, id: None },
         command: &Command::bare(CommandName::Status),
-        given: &Given { at: clock::now(), head: None },
+        given: &Given::now(clock::now(), None),
         decides: false,
     };
     Ok(Some(facts::read(services, &question).await?.snapshot))

@@ -83,6 +83,7 @@ pub async fn read(services: &Services, question: &Question<'_>) -> Result<Facts,
     let snapshot = Snapshot {
         read_at: clock::now(),
         given_at: given.at,
+        reached_at: given.reached_at,
         actor,
         binding: bind(command, given, &ledger, &pull.head),
         change: change_fact(question, pull, trusted),

@@ -1,6 +1,7 @@
 //! A trigger becomes a decision: find out what was asked, read the facts, decide, commit. It has no effect outside; the
 //! 👀 that tells the person that the command arrived is the report's, so that no decision waits for it.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::press::{self, Press, Pressed};
@@ -64,15 +65,21 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
     tracing::Span::current().record("delivery", payload.delivery.as_str());
     match payload.trigger {
         Trigger::Installation { id, account, action, .. } => {
-            let status = match action.as_str() {
-                "deleted" => "deleted",
-                "suspend" => "suspended",
-                _ => "active",
+            // The events may come late and in any order, so what GitHub shows now decides.
+            let status = match services.github.is_suspended(id).await {
+                Ok(true) => "suspended",
+                Ok(false) => "active",
+                Err(GitHubError::NotFound(_)) => match action.as_str() {
+                    "deleted" => "deleted",
+                    "suspend" => "suspended",
+                    _ => "active",
+                },
+                Err(error) => return Err(error.into()),
             };
             services.store.put_installation(id, &account, status).await?;
         }
         Trigger::Repositories { id, account, removed, .. } => {
-            services.store.put_installation(id, &account, "active").await?;
+            services.store.ensure_installation(id, &account).await?;
             for repo in removed {
                 // The event may have come late, after somebody added it again.
                 match services.github.installation_of(&repo.name).await {
@@ -99,7 +106,7 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
         }
         Trigger::Ignored { .. } => {}
         trigger @ (Trigger::Comment { .. } | Trigger::Labeled { .. } | Trigger::CheckAction { .. }) => {
-            if let Some(asked) = understand(services, &payload.delivery, trigger).await? {
+            if let Some(asked) = understand(services, &payload.delivery, job.created_at, trigger).await? {
                 return carry_out(services, job.lease, asked).await;
             }
         }
@@ -125,7 +132,12 @@ async fn leave_line(services: &Services, repository_id: i64, number: PrNumber) -
 }
 
 /// What a trigger asks for; `None`: nothing, and nobody gets an answer.
-async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Result<Option<Asked>, JobError> {
+async fn understand(
+    services: &Services,
+    delivery: &str,
+    reached_at: DateTime<Utc>,
+    trigger: Trigger,
+) -> Result<Option<Asked>, JobError> {
     let Some(key) = command_key(delivery, &trigger) else { return Ok(None) };
     match trigger {
         Trigger::Comment { repo, number, comment_id, author, marked, via_app, body, created_at } => {
@@ -141,7 +153,7 @@ async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Re
             if !marked && !is_pull_request(services, &repo, number).await? {
                 return Ok(None);
             }
-            let given = Given { at: created_at, head: None };
+            let given = Given { at: created_at, reached_at, head: None };
             let comment_id = Some(comment_id);
             let (actor, actor_id) = (author.login, author.id);
             Ok(Some(Asked { repo, number, actor, actor_id, source: "comment", key, comment_id, given, what }))
@@ -150,7 +162,7 @@ async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Re
             if actor.bot || !label.eq_ignore_ascii_case(LABEL) {
                 return Ok(None);
             }
-            let given = Given { at, head: Some(head) };
+            let given = Given { at, reached_at, head: Some(head) };
             let what = What::Command(Command::bare(CommandName::Propose));
             let (actor, actor_id) = (actor.login, actor.id);
             Ok(Some(Asked { repo, number, actor, actor_id, source: "label", key, comment_id: None, given, what }))
@@ -160,8 +172,15 @@ async fn understand(services: &Services, delivery: &str, trigger: Trigger) -> Re
                 return Ok(None);
             }
             let (login, head) = (actor.login.as_str(), &head);
-            let pressed =
-                Pressed { repo: &repo, external_id: &external_id, head, identifier: &identifier, login, delivery };
+            let pressed = Pressed {
+                repo: &repo,
+                external_id: &external_id,
+                head,
+                identifier: &identifier,
+                login,
+                delivery,
+                reached_at,
+            };
             let Some(Press { number, given, command, spent }) = press::read(services, &pressed).await? else {
                 return Ok(None);
             };

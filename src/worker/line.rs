@@ -80,7 +80,7 @@ impl Turn<'_> {
         let (repository, change) = place(services, waiting).await?;
         let head = waiting.head.parse().map_err(|_| JobError::Never(format!("head {:?}", waiting.head)))?;
         // Its turn is its time: whoever waits in line is not late. The head is the one that was meant when it joined.
-        let given = Given { at: clock::now(), head: Some(head) };
+        let given = Given::now(clock::now(), Some(head));
         let question = facts::Question {
             repository: &repository,
             repo_id: waiting.github_id,

@@ -81,7 +81,8 @@ impl RecoveryPace {
     /// For the real GitHub.
     pub const STANDARD: Self = Self {
         first: Duration::from_secs(3),
-        log_every: Duration::from_secs(180),
+        // Soon enough for a command that nothing else finds to be carried out before it is too late for it.
+        log_every: Duration::from_secs(60),
         comments_every: Duration::from_secs(30),
         comments_grace: Duration::from_secs(30),
         ask_again: Duration::from_secs(60),

@@ -2,8 +2,9 @@
 //!
 //! It uses the button up and decides nothing else; the command goes the way of a comment's, with the presser's permission.
 
+use chrono::{DateTime, Utc};
+
 use super::{JobError, Services};
-use crate::clock;
 use crate::domain::binding::Given;
 use crate::domain::command::{Command, CommandName};
 use crate::domain::ids::{CommitSha, PrNumber, RunId};
@@ -26,6 +27,8 @@ pub(super) struct Pressed<'a> {
     pub login: &'a str,
     /// The delivery it came with.
     pub delivery: &'a str,
+    /// When that reached Titan.
+    pub reached_at: DateTime<Utc>,
 }
 
 /// What a press means.
@@ -47,8 +50,8 @@ pub(super) struct Press {
 pub(super) async fn read(services: &Services, pressed: &Pressed<'_>) -> Result<Option<Press>, JobError> {
     let Some(run) = run_of(services, pressed).await? else { return Ok(None) };
     // The event does not say when the button was pressed; one that came late was first sent about then.
-    let at = services.store.find_first_attempt(pressed.delivery).await?.unwrap_or_else(clock::now);
-    let given = Given { at, head: Some(pressed.head.clone()) };
+    let at = services.store.find_first_attempt(pressed.delivery).await?.unwrap_or(pressed.reached_at);
+    let given = Given { at, reached_at: pressed.reached_at, head: Some(pressed.head.clone()) };
     let button = services.store.find_button(pressed.identifier).await?;
     let ours = button.filter(|button| button.run == run.id);
     let Some(button) = ours else {
@@ -115,7 +118,7 @@ mod tests {
             check_name: "titan/build".to_owned(),
             command: CommandName::Canary,
             head: sha('a'),
-            expires_at: clock::now(),
+            expires_at: crate::clock::now(),
             used: None,
         };
         let repo = RepoFact {
@@ -127,7 +130,8 @@ mod tests {
         };
         let on = |head: &CommitSha| {
             let (external_id, identifier, login, delivery) = ("", "", "carol", "1");
-            why_not(&button, &Pressed { repo: &repo, external_id, head, identifier, login, delivery })
+            let reached_at = crate::clock::now();
+            why_not(&button, &Pressed { repo: &repo, external_id, head, identifier, login, delivery, reached_at })
         };
         assert_eq!(on(&sha('a')), None);
         assert!(on(&sha('b')).is_some_and(|why| why.contains("`aaaaaaa`") && why.contains("`bbbbbbb`")));

@@ -12,7 +12,7 @@ use super::intake::{IntakePayload, comment_key};
 use super::{JobError, Services};
 use crate::clock;
 use crate::domain::command::{Parsed, parse};
-use crate::domain::recovery::{Attempt, LOG_WINDOW, which_to_ask_again};
+use crate::domain::recovery::{Asking, Attempt, log_window, which_to_ask_again};
 use crate::github::deliveries::DeliveryAttempt;
 use crate::github::reads::CommentFact;
 use crate::github::webhook::{Actor, RepoFact, Trigger, concerns, ordering_key};
@@ -22,7 +22,7 @@ use crate::store::recovery::{Lookout, Missing, Turn, WatchedChange};
 
 /// So much of the log is read again each time, because attempts need not appear in the order of their times.
 const OVERLAP: TimeDelta = TimeDelta::minutes(10);
-/// When another replica has the turn, it is tried again after this.
+/// When another replica has the turn, or the log could not be read, it is tried again after this.
 const BUSY_PAUSE: Duration = Duration::from_secs(20);
 /// Comments are asked for from a multiple of this on; older ones than are looked for are left out here.
 const QUESTION: TimeDelta = TimeDelta::minutes(10);
@@ -60,7 +60,11 @@ async fn watch_deliveries(services: &Services) {
                     "this GitHub shows no log of deliveries; what it does not deliver is not asked for again"
                 );
             }
-            Err(why) => tracing::warn!(why, "cannot look for missing deliveries; will try again"),
+            Err(why) => {
+                tracing::warn!(why, "cannot look for missing deliveries; will try again");
+                tokio::time::sleep(pace.log_every.min(BUSY_PAUSE)).await;
+                continue;
+            }
         }
         tokio::time::sleep(pace.log_every).await;
     }
@@ -114,7 +118,8 @@ struct Seen {
 /// Reads the log back to where the last look ended and asks for what is missing.
 async fn ask_again(services: &Services, turn: Turn) -> Result<Option<Seen>, JobError> {
     let store = &services.store;
-    let oldest = clock::now() - LOG_WINDOW;
+    let window = log_window(services.github.is_github_com());
+    let oldest = clock::now() - window;
     let until = turn.read_to.map_or(oldest, |read_to| oldest.max(read_to - OVERLAP));
     let Some(log) = read_back(services, until).await? else { return Ok(None) };
     let newest = log.iter().map(|attempt| attempt.delivered_at).max();
@@ -133,7 +138,7 @@ async fn ask_again(services: &Services, turn: Turn) -> Result<Option<Seen>, JobE
     let (known, asked) = store.list_missing().await?;
     let all: Vec<Attempt> = known.into_iter().chain(missing.into_iter().map(|one| one.attempt)).collect();
     let distance = TimeDelta::from_std(services.pace.recovery.ask_again).unwrap_or(TimeDelta::hours(1));
-    for attempt in which_to_ask_again(&all, &held, &asked, clock::now(), distance) {
+    for attempt in which_to_ask_again(&all, &held, &asked, clock::now(), Asking { window, distance }) {
         // After the effect: asking once too often is harmless, because a delivery is taken once, and a call that did not
         // get through shall not count as one of the few times.
         match services.github.redeliver(attempt.id).await {

@@ -9,7 +9,6 @@ mod desk;
 mod wire;
 
 use super::{JobError, Services};
-use crate::clock;
 use crate::domain::report::Links;
 use crate::github::{GitHub, GitHubError, RepoRef};
 use crate::redact::Redactor;
@@ -67,7 +66,7 @@ pub async fn report(reporter: &Reporter, lease: Lease, change_id: i64, attempt: 
     let repo = RepoRef { installation: place.installation, name: place.repo };
     let desk = Desk { reporter, lease, client: reporter.github.repo(&repo), facts: &facts };
     let commands = store.list_commands(change_id, COMMANDS).await?;
-    let mut items = desk.items(&commands, clock::now()).await?;
+    let mut items = desk.items(&commands).await?;
     let known = store.list_feedback(change_id).await?;
     items.retain(|item| known.get(&item.key).and_then(|row| row.sent_hash.as_ref()) != Some(&item.hash));
     let keys: Vec<String> = items.iter().map(|item| item.key.clone()).collect();

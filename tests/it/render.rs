@@ -198,8 +198,10 @@ async fn a_rollback_brings_the_deploy_before_back_until_render_has_lost_it() {
     let back = world.render.rollback(&shop(), &good.id).await.expect("it rolls back");
     assert!(back.trigger.as_deref() == Some("rollback") && back.is_of(&world.commits[0]));
     assert_eq!(world.ended(&back.id).await.status, DeployStatus::Live);
-    let found = world.render.find_rollback(&shop(), intent_at).await.expect("an answer");
+    let found = world.render.find_rollback(&shop(), &world.commits[0], intent_at).await.expect("an answer");
     assert_eq!(found.map(|deploy| deploy.id), Some(back.id));
+    let to_another = world.render.find_rollback(&shop(), &world.commits[1], intent_at).await;
+    assert_eq!(to_another, Ok(None), "a rollback to something else is somebody else's");
     assert_eq!(world.render.find_deploy(&shop(), &world.commits[0], intent_at).await, Ok(None));
 
     assert!(world.sim.lose_artifact("srv-shop", good.id.as_str()));

@@ -76,3 +76,28 @@ async fn a_delivery_that_comes_twice_is_acted_on_once_and_counted() {
     assert!(world.get("/api/metrics").await.contains("\ntitan_deliveries_duplicate_total 1\n"));
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspension_that_is_heard_of_after_its_end_suspends_nothing() {
+    let world = world().start().await;
+    world.proposed(GOOD).await;
+    let status = || async {
+        let known = sqlx::query_scalar("SELECT status FROM installation").fetch_one(world.store.pool());
+        let status: String = known.await.expect("the store answers");
+        status
+    };
+    let installation = world.github.installations()[0].id;
+    world.github.suspend(installation, true).expect("suspended");
+    world.settle().await;
+    assert_eq!(status().await, "suspended");
+    world.github.suspend(installation, false).expect("back");
+    world.settle().await;
+    world.github.hooks().tamper(Some("installation"), Tamper::Hold);
+    world.github.suspend(installation, true).expect("suspended");
+    world.github.suspend(installation, false).expect("back");
+    world.settle().await;
+    world.github.hooks().release();
+    world.settle().await;
+    assert_eq!(status().await, "active");
+    world.end().await;
+}

@@ -23,6 +23,24 @@ async fn line(world: &World) -> Vec<String> {
     .expect("the store answers")
 }
 
+/// A world in which one pull request's canary bakes for so long, and another one is proposed.
+async fn one_bakes(bake: &str) -> (World, u64, u64) {
+    let world = world().armed().policy_line("bake: 3s", &format!("bake: {bake}")).start().await;
+    let pr = world.proposed(FIRST).await;
+    let other = world.proposed(SECOND).await;
+    world.comment(pr, "carol", "/titan canary");
+    world.until("it bakes", async |world| world.step_runs(pr, RunKind::Canary, "bake").await).await;
+    (world, pr, other)
+}
+
+/// The same, where the other one waits for its turn.
+async fn one_bakes_and_one_waits(bake: &str) -> (World, u64, u64) {
+    let (world, pr, other) = one_bakes(bake).await;
+    world.comment(other, "carol", "/titan canary");
+    world.until("the other waits", async |world| !line(world).await.is_empty()).await;
+    (world, pr, other)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_sees_its_place_and_starts_by_itself_in_the_order_of_coming() {
     let world = world().armed().policy_line(QUICK_BAKE.0, QUICK_BAKE.1).start().await;
@@ -132,14 +150,8 @@ async fn closing_puts_the_canary_back_and_reopening_brings_nothing_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_stops_a_canary_that_bakes_and_puts_it_back() {
-    let world = world().armed().policy_line("bake: 3s", "bake: 20s").start().await;
+    let (world, pr, other) = one_bakes_and_one_waits("20s").await;
     let before = world.before(CANARY);
-    let pr = world.proposed(FIRST).await;
-    let other = world.proposed(SECOND).await;
-    world.comment(pr, "carol", "/titan canary");
-    world.until("it bakes", async |world| world.step_runs(pr, RunKind::Canary, "bake").await).await;
-    world.comment(other, "carol", "/titan canary");
-    world.until("the other waits", async |world| !line(world).await.is_empty()).await;
     world.github.close(REPO, pr, "carol").expect("closed");
     world.until("the other has its turn", async |world| world.find_run(other, RunKind::Canary).await.is_some()).await;
     assert_eq!(world.runs(pr).await[1..], ["canary failure"], "stopped, and put back by itself");
@@ -203,11 +215,7 @@ async fn a_run_whose_lock_was_taken_away_does_nothing_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_canary_that_could_not_be_put_back_stays_held_although_the_pull_request_is_closed() {
-    let world = world().armed().policy_line("bake: 3s", "bake: 20s").start().await;
-    let pr = world.proposed(FIRST).await;
-    let other = world.proposed(SECOND).await;
-    world.comment(pr, "carol", "/titan canary");
-    world.until("it bakes", async |world| world.step_runs(pr, RunKind::Canary, "bake").await).await;
+    let (world, pr, other) = one_bakes("20s").await;
     world.say(other, "alice", "/titan halt the database is down").await;
     world.github.close(REPO, pr, "carol").expect("closed");
     world.settle().await;
@@ -222,13 +230,7 @@ async fn a_canary_that_could_not_be_put_back_stays_held_although_the_pull_reques
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repository_that_the_app_was_taken_out_of_holds_nothing_and_comes_back_disarmed() {
-    let world = world().armed().policy_line("bake: 3s", "bake: 1h").start().await;
-    let pr = world.proposed(FIRST).await;
-    let other = world.proposed(SECOND).await;
-    world.comment(pr, "carol", "/titan canary");
-    world.until("it bakes", async |world| world.step_runs(pr, RunKind::Canary, "bake").await).await;
-    world.comment(other, "carol", "/titan canary");
-    world.until("the other waits", async |world| !line(world).await.is_empty()).await;
+    let (world, pr, _) = one_bakes_and_one_waits("1h").await;
     let installation = world.github.installations().first().expect("an installation").id;
     world.github.uninstall(installation).expect("uninstalled");
     world.until("everything has ended", async |world| world.locks().await.is_empty()).await;

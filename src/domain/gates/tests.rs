@@ -66,6 +66,7 @@ pub(in crate::domain) fn snapshot() -> Snapshot {
     Snapshot {
         read_at: DateTime::UNIX_EPOCH,
         given_at: DateTime::UNIX_EPOCH,
+        reached_at: DateTime::UNIX_EPOCH,
         actor: ActorFact::with_role("mona", Some(Role::Maintain)),
         change: ChangeFact {
             number: PrNumber(7),
@@ -396,7 +397,8 @@ fn a_halt_needs_no_policy_because_it_must_always_work() {
 #[test]
 fn a_command_that_comes_too_late_is_offered_again_and_not_carried_out() {
     let mut late = snapshot();
-    late.read_at = late.given_at + chrono::TimeDelta::minutes(9);
+    late.reached_at = late.given_at + chrono::TimeDelta::minutes(9);
+    late.read_at = late.reached_at;
     let refused = |command: &Command, snapshot: &Snapshot| match decide(command, snapshot) {
         Decision::Refuse(refusal) => refusal.gates.into_iter().find(|gate| gate.reason == Some(Reason::Late)),
         _ => None,
@@ -416,8 +418,10 @@ fn a_command_that_comes_too_late_is_offered_again_and_not_carried_out() {
     late.binding = HeadBinding::Other { meant: "bbbbbbb".to_owned() };
     let gate = refused(&Command::bare(CommandName::Canary), &late).expect("too late");
     assert!(gate.observed.contains("meant for `bbbbbbb`, the head is `aaaaaaa` now"), "{}", gate.observed);
-    late.read_at = late.given_at + chrono::TimeDelta::minutes(2);
-    assert!(refused(&Command::bare(CommandName::Canary), &late).is_none(), "soon enough");
+    late.reached_at = late.given_at + chrono::TimeDelta::minutes(2);
+    assert!(refused(&Command::bare(CommandName::Canary), &late).is_none(), "it came soon enough and Titan took long");
+    late.read_at = late.given_at + chrono::TimeDelta::minutes(31);
+    assert!(refused(&Command::bare(CommandName::Canary), &late).is_some(), "nobody expects it any more");
 }
 
 #[test]

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -25,8 +24,6 @@ use crate::store::{Lease, StoreError};
 const RELEASES: i64 = 5;
 /// How long a button of a check is good. Whoever presses an older one is offered the command instead.
 const BUTTON_LIFE: Duration = Duration::from_secs(72 * 60 * 60);
-/// A command that is concluded and older than this does not get its 👀 any more: what came of it says more.
-const EYES: TimeDelta = TimeDelta::minutes(2);
 /// What stands for the content of a reaction, which never changes.
 const SENT: &str = "sent";
 
@@ -46,6 +43,13 @@ enum What {
     Comment(String),
 }
 
+/// What has an id of its own at GitHub and is edited in place.
+#[derive(Clone, Copy)]
+enum Document<'a> {
+    Check(&'a CheckRunWrite),
+    Comment(&'a str),
+}
+
 /// Everything that writing for one change needs.
 pub(super) struct Desk<'a> {
     pub(super) reporter: &'a Reporter,
@@ -56,11 +60,11 @@ pub(super) struct Desk<'a> {
 
 impl Desk<'_> {
     /// Everything that GitHub shall show of the change.
-    pub(super) async fn items(&self, commands: &[CommandRow], now: DateTime<Utc>) -> Result<Vec<Item>, StoreError> {
+    pub(super) async fn items(&self, commands: &[CommandRow]) -> Result<Vec<Item>, StoreError> {
         let mut items = Vec::new();
         for command in commands {
             let Some(comment) = command.comment_id else { continue };
-            for reaction in reactions(command, now) {
+            for reaction in reactions(command) {
                 let key = format!("reaction:{comment}:{}", reaction.as_str());
                 items.push(Item { key, hash: SENT.to_owned(), what: What::Reaction(comment, reaction) });
             }
@@ -99,9 +103,9 @@ impl Desk<'_> {
         self.client.may_update().await?;
         match &item.what {
             What::Reaction(comment, reaction) => self.keep_reaction(item, *comment, *reaction).await,
-            What::Check(write) => self.keep_check(item, write).await,
+            What::Check(write) => self.keep_document(item, Document::Check(write)).await,
             What::Deployment(view) => self.keep_deployment(item, view).await,
-            What::Comment(body) => self.keep_comment(item, body).await,
+            What::Comment(body) => self.keep_document(item, Document::Comment(body)).await,
         }
     }
 
@@ -149,22 +153,22 @@ impl Desk<'_> {
         Ok(self.done(item).await?)
     }
 
-    async fn keep_check(&self, item: &Item, write: &CheckRunWrite) -> Result<(), Trouble> {
-        let find = || self.client.find_check_run(&write.head, &write.name, &write.external_id);
+    /// Something that is known by an id once it was made, and changed from then on.
+    async fn keep_document(&self, item: &Item, document: Document<'_>) -> Result<(), Trouble> {
         let id = match self.intend(item).await? {
             Intent { external_id: Some(id), .. } => Some(id),
-            Intent { tried: true, .. } => find().await?,
+            Intent { tried: true, .. } => self.find(document).await?,
             Intent { tried: false, .. } => None,
         };
         if let Some(id) = id {
             self.found(item, id).await?;
-            match self.client.update_check_run(id, write).await {
+            match self.update(document, id).await {
                 Ok(()) => return Ok(self.done(item).await?),
-                Err(GitHubError::NotFound(_)) => self.gone(item, id, find().await?).await?,
+                Err(GitHubError::NotFound(_)) => self.gone(item, id, self.find(document).await?).await?,
                 Err(error) => return Err(error.into()),
             }
         }
-        let id = self.client.create_check_run(write).await?;
+        let id = self.create(document).await?;
         self.found(item, id).await?;
         Ok(self.done(item).await?)
     }
@@ -236,25 +240,26 @@ impl Desk<'_> {
         Ok(())
     }
 
-    async fn keep_comment(&self, item: &Item, body: &str) -> Result<(), Trouble> {
-        let marker = marker(self.facts.id);
-        let find = || self.client.find_comment(self.facts.number, &marker);
-        let id = match self.intend(item).await? {
-            Intent { external_id: Some(id), .. } => Some(id),
-            Intent { tried: true, .. } => find().await?,
-            Intent { tried: false, .. } => None,
-        };
-        if let Some(id) = id {
-            self.found(item, id).await?;
-            match self.client.update_comment(id, body).await {
-                Ok(()) => return Ok(self.done(item).await?),
-                Err(GitHubError::NotFound(_)) => self.gone(item, id, find().await?).await?,
-                Err(error) => return Err(error.into()),
-            }
+    /// The id of what an earlier call made.
+    async fn find(&self, document: Document<'_>) -> Result<Option<i64>, GitHubError> {
+        match document {
+            Document::Check(write) => self.client.find_check_run(&write.head, &write.name, &write.external_id).await,
+            Document::Comment(_) => self.client.find_comment(self.facts.number, &marker(self.facts.id)).await,
         }
-        let id = self.client.create_comment(self.facts.number, body).await?;
-        self.found(item, id).await?;
-        Ok(self.done(item).await?)
+    }
+
+    async fn create(&self, document: Document<'_>) -> Result<i64, GitHubError> {
+        match document {
+            Document::Check(write) => self.client.create_check_run(write).await,
+            Document::Comment(body) => self.client.create_comment(self.facts.number, body).await,
+        }
+    }
+
+    async fn update(&self, document: Document<'_>, id: i64) -> Result<(), GitHubError> {
+        match document {
+            Document::Check(write) => self.client.update_check_run(id, write).await,
+            Document::Comment(body) => self.client.update_comment(id, body).await,
+        }
     }
 
     fn clean_check(&self, mut view: CheckView) -> CheckView {
@@ -269,15 +274,14 @@ impl Desk<'_> {
 }
 
 /// 👀 that it arrived, then 🚀 for what was done or is on its way, 😕 for what was refused or not understood.
-fn reactions(command: &CommandRow, now: DateTime<Utc>) -> Vec<Reaction> {
+fn reactions(command: &CommandRow) -> Vec<Reaction> {
     let outcome = command.conclusion.as_deref().and_then(|conclusion| match conclusion {
         "refused" | "misunderstood" => Some(Reaction::Confused),
         // It has the eyes, until its turn comes.
         "queued" | "withdrawn" => None,
         _ => Some(Reaction::Rocket),
     });
-    let eyes = (outcome.is_none() || now - command.received_at < EYES).then_some(Reaction::Eyes);
-    eyes.into_iter().chain(outcome).collect()
+    std::iter::once(Reaction::Eyes).chain(outcome).collect()
 }
 
 /// Hexadecimal SHA-256 of what is sent.
@@ -288,12 +292,13 @@ fn hash(content: &impl Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
 
     #[test]
     fn a_command_is_seen_and_then_answered() {
-        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
-        let told = |conclusion: Option<&str>, minutes: i64| -> Vec<&'static str> {
+        let told = |conclusion: Option<&str>| -> Vec<&'static str> {
             let command = CommandRow {
                 id: 1,
                 actor: "carol".to_owned(),
@@ -301,14 +306,14 @@ mod tests {
                 comment_id: Some(7),
                 conclusion: conclusion.map(str::to_owned),
                 reason: None,
-                received_at: now - TimeDelta::minutes(minutes),
+                received_at: DateTime::UNIX_EPOCH,
             };
-            reactions(&command, now).into_iter().map(Reaction::as_str).collect()
+            reactions(&command).into_iter().map(Reaction::as_str).collect()
         };
-        assert_eq!(told(None, 0), ["eyes"]);
-        assert_eq!(told(None, 60), ["eyes"], "it still waits");
-        assert_eq!(told(Some("started"), 1), ["eyes", "rocket"]);
-        assert_eq!(told(Some("refused"), 1), ["eyes", "confused"]);
-        assert_eq!(told(Some("misunderstood"), 3), ["confused"], "merged into what came of it");
+        assert_eq!(told(None), ["eyes"]);
+        assert_eq!(told(Some("queued")), ["eyes"], "it still waits");
+        assert_eq!(told(Some("started")), ["eyes", "rocket"]);
+        assert_eq!(told(Some("refused")), ["eyes", "confused"]);
+        assert_eq!(told(Some("misunderstood")), ["eyes", "confused"]);
     }
 }

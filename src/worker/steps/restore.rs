@@ -109,7 +109,7 @@ async fn find_begun(
     intent_at: Option<DateTime<Utc>>,
 ) -> Result<Option<(&'static str, DeployId)>, JobError> {
     if let Some(intent_at) = intent_at {
-        match context.services.render.find_rollback(service, intent_at).await {
+        match context.services.render.find_rollback(service, to, intent_at).await {
             Ok(Some(found)) => return Ok(Some((BY_ROLLBACK, found.id))),
             Ok(None) | Err(RenderError::NotConfigured(_)) => {}
             Err(error) => return Err(error.into()),

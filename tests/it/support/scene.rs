@@ -248,6 +248,7 @@ impl Scene {
         Snapshot {
             read_at: clock::now(),
             given_at: clock::now(),
+            reached_at: clock::now(),
             actor: ActorFact::with_role(actor, Some(role)),
             change: ChangeFact {
                 number: self.change.number,
