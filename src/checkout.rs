@@ -266,6 +266,13 @@ fn classify(words: &str, status: ExitStatus) -> CheckoutError {
         "Connection",
         "early EOF",
         "hung up unexpectedly",
+        "Empty reply from server",
+        "transfer closed",
+        "expected flush after",
+        "bytes of body are still expected",
+        "unexpected disconnect",
+        "invalid index-pack output",
+        "returned error: 408",
         "RPC failed",
         "returned error: 5",
         "returned error: 429",
@@ -303,6 +310,9 @@ mod tests {
             "fatal: unable to access 'https://x.invalid/': Could not resolve host: x.invalid",
             "fatal: unable to access 'https://github.com/a/b/': The requested URL returned error: 503",
             "error: RPC failed; curl 18 transfer closed",
+            "fatal: unable to access 'https://github.com/a/b/': Empty reply from server",
+            "fatal: unable to access 'https://github.com/a/b/': transfer closed with 279 bytes remaining to read",
+            "fatal: expected flush after capabilities",
         ] {
             assert!(matches!(kind(words), CheckoutError::Transient(_)), "{words}");
         }

@@ -211,7 +211,8 @@ impl Render {
     }
 
     /// The newest deploy of this commit that an API call or a hook asked for since `intent_at`: what an earlier attempt
-    /// produced. A deploy by somebody's push or a rollback does not count.
+    /// produced. A deploy by somebody's push or a rollback does not count; one whose commit Render does not tell is taken for
+    /// Titan's.
     ///
     /// # Errors
     /// Each variant of [`RenderError`].
@@ -222,7 +223,7 @@ impl Render {
         intent_at: DateTime<Utc>,
     ) -> Result<Option<Deploy>, RenderError> {
         let deploys = self.list_deploys(service, Some(intent_at - CLOCK_MARGIN)).await?;
-        Ok(deploys.into_iter().find(|deploy| deploy.is_of(commit) && deploy.was_asked_for()))
+        Ok(deploys.into_iter().find(|deploy| deploy.may_be_of(commit) && deploy.was_asked_for()))
     }
 
     /// The newest rollback to this commit since `intent_at`: what an earlier attempt of [`Self::rollback`] produced. One to
@@ -237,9 +238,7 @@ impl Render {
         intent_at: DateTime<Utc>,
     ) -> Result<Option<Deploy>, RenderError> {
         let deploys = self.list_deploys(service, Some(intent_at - CLOCK_MARGIN)).await?;
-        let produced = |deploy: &Deploy| {
-            deploy.trigger.as_deref() == Some("rollback") && (deploy.commit.is_none() || deploy.is_of(commit))
-        };
+        let produced = |deploy: &Deploy| deploy.trigger.as_deref() == Some("rollback") && deploy.may_be_of(commit);
         Ok(deploys.into_iter().find(produced))
     }
 

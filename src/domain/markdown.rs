@@ -100,11 +100,13 @@ fn visible(c: char) -> Option<char> {
     (c == '\n' || !(c.is_control() || is_invisible(c))).then_some(c)
 }
 
-/// Characters that take no room on the screen: zero-width ones, direction marks and soft hyphens.
+/// Characters that take no room on the screen or look like one that is missing: zero-width ones, direction marks, soft
+/// hyphens, fillers and tags.
 pub(crate) fn is_invisible(c: char) -> bool {
     matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+        | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn longest_run(text: &str, wanted: char) -> usize {

@@ -244,7 +244,8 @@ impl RuleList {
                 return Some(hit);
             }
         }
-        if path.ends_with(b"/") { None } else { self.last_hit(path, false) }
+        // git asks the rules about a path with a slash at its end as it is.
+        self.last_hit(path, false)
     }
 
     fn last_hit(&self, path: &[u8], is_folder: bool) -> Option<Hit<'_>> {
@@ -256,8 +257,7 @@ impl RuleList {
     fn first_folded(&self, path: &[u8], from: usize) -> Option<&str> {
         let rule = self.0.iter().skip(from).find(|rule| {
             rule.folded.as_ref().is_some_and(|pattern| {
-                slashes(path).any(|slash| pattern.hits(&path[..slash], true))
-                    || (!path.ends_with(b"/") && pattern.hits(path, false))
+                slashes(path).any(|slash| pattern.hits(&path[..slash], true)) || pattern.hits(path, false)
             })
         })?;
         Some(&rule.text)

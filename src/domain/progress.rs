@@ -65,6 +65,8 @@ pub struct BuildProgress {
 pub struct DeployProgress {
     /// When the intent was committed; the call comes after it. `None`: nothing outside has been touched.
     pub intent_at: Option<DateTime<Utc>>,
+    /// When a look for what the announced call produced found nothing, the first time. `None`: there was no such look.
+    pub missed_at: Option<DateTime<Utc>>,
     /// The commit that is put there (for production: the merge commit).
     pub commit: Option<CommitSha>,
     /// What was live before, when it is known.
@@ -121,6 +123,8 @@ pub struct BakeProgress {
 pub struct MergeProgress {
     /// When the intent was committed.
     pub intent_at: Option<DateTime<Utc>>,
+    /// When a look for what the announced call produced found nothing, the first time. `None`: there was no such look.
+    pub missed_at: Option<DateTime<Utc>>,
     /// The commit on the base branch that came of it.
     pub merge_commit: Option<CommitSha>,
     /// Its tree, which must be the one that was judged.
@@ -137,6 +141,8 @@ pub struct RestoreProgress {
     pub to: Option<CommitSha>,
     /// When the intent was committed.
     pub intent_at: Option<DateTime<Utc>>,
+    /// When a look for what the announced call produced found nothing, the first time. `None`: there was no such look.
+    pub missed_at: Option<DateTime<Utc>>,
     /// Render's deploy, once it is known.
     pub deploy: Option<DeployId>,
     /// When the service was seen to be live with it.

@@ -403,6 +403,17 @@ impl RepoClient {
         self.send(access, &Call::write(method, self.path(rest), body)?).await?.json()
     }
 
+    /// Writes a JSON body where nothing of the answer but its status is needed.
+    pub(super) async fn tell(
+        &self,
+        access: Access,
+        method: Method,
+        rest: &str,
+        body: &impl Serialize,
+    ) -> Result<(), GitHubError> {
+        self.send(access, &Call::write(method, self.path(rest), body)?).await.map(|_| ())
+    }
+
     /// Reads pages of 100 until there is none, or up to `page_limit` pages. `items` takes a page's entries out.
     pub(super) async fn list_up_to<W: DeserializeOwned, T>(
         &self,

@@ -99,8 +99,7 @@ impl RepoClient {
     /// `NotFound` when the comment was deleted.
     pub async fn update_comment(&self, id: i64, body: &str) -> Result<(), GitHubError> {
         let body = serde_json::json!({"body": cut_bytes(body, BODY_BYTES)});
-        let _: Id = self.write(Access::Feedback, Method::PATCH, &format!("/issues/comments/{id}"), &body).await?;
-        Ok(())
+        self.tell(Access::Feedback, Method::PATCH, &format!("/issues/comments/{id}"), &body).await
     }
 
     /// Puts a reaction on a comment. May be called twice: GitHub keeps one of each.
@@ -110,8 +109,7 @@ impl RepoClient {
     pub async fn react(&self, comment: i64, reaction: Reaction) -> Result<(), GitHubError> {
         let body = serde_json::json!({"content": reaction.as_str()});
         let path = format!("/issues/comments/{comment}/reactions");
-        let _: Id = self.write(Access::Feedback, Method::POST, &path, &body).await?;
-        Ok(())
+        self.tell(Access::Feedback, Method::POST, &path, &body).await
     }
 
     /// Puts a label on a pull request; GitHub creates one that the repository does not have. May be called twice.

@@ -74,6 +74,20 @@ pub enum GitHubError {
     Unexpected(String),
 }
 
+impl GitHubError {
+    /// Whether GitHub said no, so that the call surely changed nothing.
+    pub fn did_nothing(&self) -> bool {
+        match self {
+            Self::NotFound(_)
+            | Self::Conflict(_)
+            | Self::Invalid(_)
+            | Self::Unauthorized(_)
+            | Self::RateLimited { .. } => true,
+            Self::Transient(_) | Self::Unexpected(_) => false,
+        }
+    }
+}
+
 /// The permissions a token is narrowed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {

@@ -14,6 +14,9 @@ use crate::redact::Redactor;
 /// How much of GitHub's sentence is kept, in characters.
 const SENTENCE_LIMIT: usize = 300;
 
+/// How much of an answer that is no JSON is looked at.
+const TEXT_BYTES: usize = 4096;
+
 /// GitHub's error body; every part may be missing.
 #[derive(Deserialize, Default)]
 struct Body {
@@ -23,6 +26,17 @@ struct Body {
     errors: Option<serde_json::Value>,
     #[serde(default)]
     documentation_url: Option<String>,
+    /// What stands there instead of JSON.
+    #[serde(skip)]
+    text: String,
+}
+
+impl Body {
+    /// A body that is no JSON: its beginning, for the words of a limit.
+    fn of_text(body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(&body[..body.len().min(TEXT_BYTES)]).into_owned();
+        Self { message: None, text, ..Self::default() }
+    }
 }
 
 /// The error that an answer stands for; `None` for a 2xx. `name` is method and path.
@@ -36,16 +50,20 @@ pub(super) fn problem(
     if status.is_success() {
         return None;
     }
-    let body: Body = serde_json::from_slice(body).unwrap_or_default();
+    let read: Result<Body, _> = serde_json::from_slice(body);
+    let is_github = read.is_ok() || body.is_empty();
+    let body = read.unwrap_or_else(|_| Body::of_text(body));
     if let Some(limited) = limit_of(status, headers, &body, now) {
         return Some(GitHubError::RateLimited { retry_at: limited.retry_at(now) });
     }
     let said = sentence(&body);
     let text = if said.is_empty() { format!("{name}: {status}") } else { format!("{name}: {status}: {said}") };
     Some(match status.as_u16() {
+        // A page in front of GitHub knows nothing of what may be done there.
+        403 if !is_github => GitHubError::Transient(text),
         404 | 410 => GitHubError::NotFound(text),
         405 | 409 => GitHubError::Conflict(text),
-        400 | 422 => GitHubError::Invalid(text),
+        400 | 422 | 501 => GitHubError::Invalid(text),
         401 | 403 => GitHubError::Unauthorized(text),
         // A 304 to a question without a condition is a proxy's mistake, and says nothing about what was done.
         304 | 408 | 425 | 500.. => GitHubError::Transient(text),
@@ -92,7 +110,7 @@ pub(super) fn limited(status: StatusCode, headers: &HeaderMap, body: &[u8], now:
     if !matches!(status.as_u16(), 403 | 429) {
         return None;
     }
-    limit_of(status, headers, &serde_json::from_slice(body).unwrap_or_default(), now)
+    limit_of(status, headers, &serde_json::from_slice(body).unwrap_or_else(|_| Body::of_text(body)), now)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -104,7 +122,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 fn limit_of(status: StatusCode, headers: &HeaderMap, body: &Body, now: DateTime<Utc>) -> Option<Limited> {
     let after = text(headers, "retry-after");
     let used_up = text(headers, "x-ratelimit-remaining") == Some("0");
-    let message = body.message.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let message = body.message.as_deref().unwrap_or(&body.text).to_ascii_lowercase();
     let link = body.documentation_url.as_deref().unwrap_or_default();
     let said = message.contains("rate limit")
         || message.contains("abuse detection")
@@ -178,6 +196,7 @@ mod tests {
             (429, "limited"),
             (451, "unexpected"),
             (500, "transient"),
+            (501, "invalid"),
             (502, "transient"),
             (503, "transient"),
         ] {
@@ -210,6 +229,13 @@ mod tests {
         assert_eq!(seconds(&[], &format!(r#"{{"message":"Slow down","documentation_url":"{link}"}}"#), 403), Some(60));
         assert_eq!(seconds(&[], r#"{"message":"Resource not accessible by integration"}"#, 403), None);
         assert_eq!(seconds(&[], "<html>too many</html>", 429), Some(60));
+        assert_eq!(seconds(&[], "<p>You have exceeded a secondary rate limit.</p>", 403), Some(60));
+    }
+
+    #[test]
+    fn a_page_of_somebody_else_forbids_nothing() {
+        assert!(matches!(read(403, &[], "<html>Forbidden</html>"), Some(GitHubError::Transient(_))));
+        assert!(matches!(read(403, &[], ""), Some(GitHubError::Unauthorized(_))));
     }
 
     #[test]

@@ -120,6 +120,11 @@ impl Deploy {
         self.commit.as_ref() == Some(commit)
     }
 
+    /// Whether it deploys this commit, as far as Render says.
+    pub fn may_be_of(&self, commit: &CommitSha) -> bool {
+        self.commit.as_ref().is_none_or(|known| known == commit)
+    }
+
     /// Whether an API call or a hook asked for it, as far as Render says.
     pub fn was_asked_for(&self) -> bool {
         matches!(self.trigger.as_deref(), None | Some("api" | "deploy_hook"))

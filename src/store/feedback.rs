@@ -2,6 +2,7 @@
 //! something else than that is to be shown.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -11,10 +12,14 @@ use crate::domain::ids::{PrNumber, RepoName};
 /// One thing that Titan keeps up to date at GitHub.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct FeedbackRow {
+    /// What it is known by, see [`PendingUpdate::key`].
+    pub key: String,
     /// GitHub's id, once it is known.
     pub external_id: Option<i64>,
     /// Hash of what was sent last.
     pub sent_hash: Option<String>,
+    /// The last time at which it was tried to write it, when nobody knows what came of it.
+    pub tried_at: Option<DateTime<Utc>>,
 }
 
 /// What was known of a thing when the intent to write it was committed.
@@ -70,13 +75,14 @@ impl Store {
     /// # Errors
     /// When the database says no.
     pub async fn list_feedback(&self, change_id: i64) -> Result<HashMap<String, FeedbackRow>, StoreError> {
-        let rows: Vec<(String, Option<i64>, Option<String>)> =
-            sqlx::query_as("SELECT key, external_id, sent_hash FROM feedback WHERE change_id = $1")
-                .bind(change_id)
-                .fetch_all(&self.pool)
-                .await?;
-        let row = |(key, external_id, sent_hash)| (key, FeedbackRow { external_id, sent_hash });
-        Ok(rows.into_iter().map(row).collect())
+        let rows: Vec<FeedbackRow> = sqlx::query_as(
+            "SELECT key, external_id, sent_hash, CASE WHEN tried AND sent_hash IS NULL THEN intent_at END AS tried_at
+             FROM feedback WHERE change_id = $1",
+        )
+        .bind(change_id)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| (row.key.clone(), row)).collect())
     }
 
     /// Notes what of a change GitHub does not show as it should, and that it shows everything else. Gives since when
@@ -155,6 +161,57 @@ impl Store {
         Ok(Intent { external_id, tried, unanswered })
     }
 
+    /// Notes that something which may have been made was not found at GitHub. Gives whether that is to be believed: when
+    /// it was not found `doubt` ago either. Then it is forgotten, because another call may follow.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker has the job.
+    pub async fn miss_feedback(
+        &self,
+        lease: Lease,
+        change_id: i64,
+        key: &str,
+        doubt: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        jobs::hold(&mut tx, lease).await?;
+        let sure: bool = sqlx::query_scalar(
+            "SELECT COALESCE(missed_at + $3 * interval '1 millisecond' <= now(), false)
+             FROM feedback WHERE change_id = $1 AND key = $2 FOR UPDATE",
+        )
+        .bind(change_id)
+        .bind(key)
+        .bind(doubt.as_millis() as i64)
+        .fetch_one(&mut *tx)
+        .await?;
+        sqlx::query(
+            "UPDATE feedback SET missed_at = CASE WHEN $3 THEN NULL ELSE COALESCE(missed_at, now()) END
+             WHERE change_id = $1 AND key = $2",
+        )
+        .bind(change_id)
+        .bind(key)
+        .bind(sure)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(sure)
+    }
+
+    /// Notes that GitHub said no, so that the thing need not be looked for.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker has the job.
+    pub async fn unmake_feedback(&self, lease: Lease, change_id: i64, key: &str) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        jobs::hold(&mut tx, lease).await?;
+        sqlx::query("UPDATE feedback SET tried = false WHERE change_id = $1 AND key = $2 AND external_id IS NULL")
+            .bind(change_id)
+            .bind(key)
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
+    }
+
     /// Commits what was written. With a hash nothing of it waits any more.
     ///
     /// # Errors
@@ -176,7 +233,9 @@ impl Store {
         }
         sqlx::query(
             "UPDATE feedback SET external_id = COALESCE($3, external_id), sent_hash = COALESCE($4, sent_hash),
-                                 sent_at = now(), pending_since = CASE WHEN $4::text IS NULL THEN pending_since END,
+                                 sent_at = now(),
+                                 missed_at = CASE WHEN $4::text IS NULL AND external_id = $3 THEN missed_at END,
+                                 pending_since = CASE WHEN $4::text IS NULL THEN pending_since END,
                                  refused = CASE WHEN $4::text IS NULL THEN refused END
              WHERE change_id = $1 AND key = $2",
         )

@@ -97,6 +97,8 @@ pub struct Job {
     pub payload: String,
     /// How often it was claimed, this time included.
     pub attempts: i32,
+    /// How often in a row it was refused before this time.
+    pub refusals: i32,
     /// When it was queued: for an event, when it reached Titan.
     pub created_at: DateTime<Utc>,
 }
@@ -109,6 +111,7 @@ struct ClaimedRow {
     key: String,
     payload: String,
     attempts: i32,
+    refusals: i32,
     created_at: DateTime<Utc>,
 }
 
@@ -207,7 +210,8 @@ impl Store {
              UPDATE job SET status = 'running', attempts = attempts + 1, fence = nextval('job_fence'),
                             lease_until = now() + $1 * interval '1 millisecond'
              FROM next WHERE job.id = next.id
-             RETURNING job.id, job.fence, job.kind, job.key, job.payload, job.attempts, job.created_at",
+             RETURNING job.id, job.fence, job.kind, job.key, job.payload, job.attempts, job.refusals,
+                       job.created_at",
         )
         .bind(lease.as_millis() as i64)
         .bind(wanted == Wanted::Any)
@@ -220,6 +224,7 @@ impl Store {
                 key: row.key,
                 payload: row.payload,
                 attempts: row.attempts,
+                refusals: row.refusals,
                 created_at: row.created_at,
             })
         })
@@ -258,7 +263,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::LeaseLost`] when another worker has it.
     pub async fn sleep_job(&self, lease: Lease, until: DateTime<Utc>) -> Result<(), StoreError> {
-        self.requeue(lease, until, None).await
+        self.requeue(lease, until, None, false).await
     }
 
     /// Puts a job back after a failure; its attempts go on counting.
@@ -266,7 +271,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::LeaseLost`] when another worker has it.
     pub async fn retry_job(&self, lease: Lease, at: DateTime<Utc>, error: &str) -> Result<(), StoreError> {
-        self.requeue(lease, at, Some(error)).await
+        self.requeue(lease, at, Some(error), false).await
+    }
+
+    /// The same after a refusal, which is counted.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when another worker has it.
+    pub async fn refuse_job(&self, lease: Lease, at: DateTime<Utc>, error: &str) -> Result<(), StoreError> {
+        self.requeue(lease, at, Some(error), true).await
     }
 
     /// Puts a job back until a time before which nothing can be done for it, because calls are limited. This was no
@@ -280,14 +293,21 @@ impl Store {
             .bind(lease.fence)
             .execute(&self.pool)
             .await?;
-        self.requeue(lease, until, Some(why)).await
+        self.requeue(lease, until, Some(why), false).await
     }
 
-    async fn requeue(&self, lease: Lease, at: DateTime<Utc>, error: Option<&str>) -> Result<(), StoreError> {
+    async fn requeue(
+        &self,
+        lease: Lease,
+        at: DateTime<Utc>,
+        error: Option<&str>,
+        refused: bool,
+    ) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
         let done = sqlx::query(
             "UPDATE job SET status = 'queued', lease_until = NULL, run_at = $3, last_error = COALESCE($4, last_error),
-                            attempts = CASE WHEN $4::text IS NULL THEN 0 ELSE attempts END
+                            attempts = CASE WHEN $4::text IS NULL THEN 0 ELSE attempts END,
+                            refusals = CASE WHEN $5 THEN refusals + 1 ELSE 0 END
              WHERE id = $1 AND fence = $2 AND status = 'running'
                AND NOT (kind = 'report' AND EXISTS (SELECT 1 FROM job o WHERE o.key = job.key AND o.status = 'queued'))",
         )
@@ -295,6 +315,7 @@ impl Store {
         .bind(lease.fence)
         .bind(at)
         .bind(error.map(storable))
+        .bind(refused)
         .execute(&mut *tx)
         .await?;
         if done.rows_affected() == 0 {

@@ -61,6 +61,7 @@ async fn read(services: &Services, payload: &Payload) -> Result<Option<Snapshot>
         command: &Command::bare(CommandName::Status),
         given: &Given::now(clock::now(), None),
         decides: false,
+        patient: false,
     };
     Ok(Some(facts::read(services, &question).await?.snapshot))
 }

@@ -45,6 +45,27 @@ pub struct Question<'a> {
     pub given: &'a Given,
     /// Whether a decision follows; else nothing is noted down, not even what was seen.
     pub decides: bool,
+    /// Whether it is worth asking again when GitHub does not tell something; else it counts as unknown, and closes its
+    /// gate.
+    pub patient: bool,
+}
+
+impl Question<'_> {
+    /// So many times GitHub is asked before what it does not tell counts as unknown: a token may have been revoked just
+    /// then.
+    pub const PATIENCE: i32 = 3;
+
+    /// What a fact is that GitHub did not tell.
+    ///
+    /// # Errors
+    /// When it may tell it the next time.
+    fn unknown<T>(&self, error: GitHubError, unknown: impl FnOnce(GitHubError) -> T) -> Result<T, JobError> {
+        match error {
+            GitHubError::RateLimited { .. } | GitHubError::Transient(_) => Err(error.into()),
+            _ if self.patient => Err(error.into()),
+            error => Ok(unknown(error)),
+        }
+    }
 }
 
 /// Reads everything that a decision may look at.
@@ -52,7 +73,7 @@ pub struct Question<'a> {
 /// # Errors
 /// [`JobError::Later`] when GitHub or the database cannot be asked; the whole decision is tried again then.
 pub async fn read(services: &Services, question: &Question<'_>) -> Result<Facts, JobError> {
-    let Question { repository, change, asker, command, given, .. } = *question;
+    let Question { repository, change, command, given, .. } = *question;
     let client = client(services, repository);
     let (pull, list) = files::list(&client, change.number).await?;
     if question.decides {
@@ -61,18 +82,18 @@ pub async fn read(services: &Services, question: &Question<'_>) -> Result<Facts,
     let (files, (policy, policy_text), behind_by, ledger, runs, own) = tokio::try_join!(
         files(services, question, &client, &pull, list),
         policy(&client, &pull.base_ref),
-        behind_by(&client, &pull),
+        behind_by(question, &client, &pull),
         async { Ok(services.store.list_heads(change.id).await?) },
         runs(services, change.id),
         async { Ok(services.github.app().await?.id) },
     )?;
     // Whom and what else to ask about is the policy's word.
     let (actor, reviews, checks) = tokio::try_join!(
-        people::actor(&client, asker, command.name, policy.policy()),
+        people::actor(question, &client, policy.policy()),
         reviews(services, &client, question, &pull, policy.policy(), &runs),
         async {
             match policy.policy() {
-                Some(policy) => checks::checks(&client, own, command.name, policy, &pull).await,
+                Some(policy) => checks::checks(question, &client, own, policy, &pull).await,
                 None => Ok(ChecksFact::NotAsked),
             }
         },
@@ -126,7 +147,7 @@ async fn reviews(
     let asked = matches!(question.command.name, CommandName::Promote | CommandName::Status);
     let Some(policy) = policy.filter(|_| asked) else { return Ok(ReviewsFact::default()) };
     let pushers = services.store.list_pushers(question.change.id).await?;
-    people::reviews(client, policy, pull, pushers, runs).await
+    people::reviews(question, client, policy, pull, pushers, runs).await
 }
 
 /// GitHub as seen through a repository's installation.
@@ -175,14 +196,13 @@ async fn policy(client: &RepoClient, base_ref: &str) -> Result<(PolicyFact, Opti
     Ok((fact, Some(text)))
 }
 
-async fn behind_by(client: &RepoClient, pull: &PullRequest) -> Result<Option<u64>, JobError> {
+async fn behind_by(question: &Question<'_>, client: &RepoClient, pull: &PullRequest) -> Result<Option<u64>, JobError> {
     if !pull.open {
         return Ok(None);
     }
     match client.compare(&pull.base_ref, pull.head.as_str()).await {
         Ok(comparison) => Ok(Some(comparison.behind_by)),
-        Err(error @ (GitHubError::RateLimited { .. } | GitHubError::Transient(_))) => Err(error.into()),
-        Err(_) => Ok(None),
+        Err(error) => question.unknown(error, |_| None),
     }
 }
 

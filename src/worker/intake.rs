@@ -107,7 +107,7 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
         Trigger::Ignored { .. } => {}
         trigger @ (Trigger::Comment { .. } | Trigger::Labeled { .. } | Trigger::CheckAction { .. }) => {
             if let Some(asked) = understand(services, &payload.delivery, job.created_at, trigger).await? {
-                return carry_out(services, job.lease, asked).await;
+                return carry_out(services, job, asked).await;
             }
         }
     }
@@ -286,7 +286,8 @@ async fn place(
     Ok(Some((repository, change)))
 }
 
-async fn carry_out(services: &Services, lease: Lease, asked: Asked) -> Result<Done, JobError> {
+async fn carry_out(services: &Services, job: &Job, asked: Asked) -> Result<Done, JobError> {
+    let lease = job.lease;
     let Some((repository, change)) = place(services, &asked.repo, asked.number).await? else {
         services.store.finish_job(lease).await?;
         return Ok(Done::Ended);
@@ -327,7 +328,7 @@ async fn carry_out(services: &Services, lease: Lease, asked: Asked) -> Result<Do
                 .await?;
         }
         What::Command(command) => {
-            decide_and_commit(services, lease, &repository, &change, command_id, command, &asked).await?;
+            decide_and_commit(services, job, &repository, &change, command_id, command, &asked).await?;
         }
     }
     Ok(Done::Ended)
@@ -335,7 +336,7 @@ async fn carry_out(services: &Services, lease: Lease, asked: Asked) -> Result<Do
 
 async fn decide_and_commit(
     services: &Services,
-    lease: Lease,
+    job: &Job,
     repository: &Repository,
     change: &Change,
     command_id: i64,
@@ -353,10 +354,11 @@ async fn decide_and_commit(
             command,
             given: &asked.given,
             decides: true,
+            patient: job.attempts < facts::Question::PATIENCE,
         };
         let facts = facts::read(services, &question).await?;
         let snapshot = &facts.snapshot;
-        let commit = Commit { services, lease, repository, change, command_id, snapshot };
+        let commit = Commit { services, lease: job.lease, repository, change, command_id, snapshot };
         keep_facts(services, repository.id, command_id, command, &facts).await?;
         let result = match decide(command, snapshot) {
             Decision::Start(plan) => commit.start(&plan).await,

@@ -89,6 +89,7 @@ impl Turn<'_> {
             command: &command,
             given: &given,
             decides: true,
+            patient: self.job.attempts < facts::Question::PATIENCE,
         };
         let facts = facts::read(services, &question).await?;
         intake::keep_facts(services, repository.id, waiting.command_id, &command, &facts).await?;

@@ -22,6 +22,12 @@ pub struct Pace {
     /// A deploy must be live by then. Render's own limits for build, pre-deploy and start add up to 165 minutes; most
     /// deploys take a few.
     pub deploy_deadline: Duration,
+    /// When the answer to a call was lost, what it was to make counts as not made only when it is not to be found twice,
+    /// this far apart: the call may still be on its way, and lists may lag behind.
+    pub doubt: Duration,
+    /// What Render refuses right after a merge is asked for again for so long: it may not know the commit yet, and
+    /// nobody can promote a second time.
+    pub refusal_patience: Duration,
     /// When the answer to a deploy hook was lost and only the service can be asked, it has so long to show the commit before
     /// the hook is called again.
     pub hook_doubt: Duration,
@@ -99,6 +105,8 @@ impl Pace {
         verify_matches: 3,
         verify_deadline: Duration::from_secs(180),
         deploy_deadline: Duration::from_secs(45 * 60),
+        doubt: Duration::from_secs(5),
+        refusal_patience: Duration::from_secs(120),
         hook_doubt: Duration::from_secs(15 * 60),
         locks_every: Duration::from_secs(5),
         recovery: RecoveryPace::STANDARD,
@@ -115,6 +123,8 @@ impl Pace {
         verify_matches: 3,
         verify_deadline: Duration::from_secs(10),
         deploy_deadline: Duration::from_secs(30),
+        doubt: Duration::from_millis(300),
+        refusal_patience: Duration::from_secs(2),
         hook_doubt: Duration::from_secs(3),
         locks_every: Duration::from_millis(200),
         recovery: RecoveryPace::STANDARD,

@@ -255,10 +255,10 @@ async fn record(services: &Services, job: &Job, outcome: Option<Result<Done, Job
             tracing::warn!("lost the lease; another worker goes on");
             Ok(())
         }
-        Some(Err(JobError::Refused(why))) if job.attempts < refused_attempts(job.kind) => {
+        Some(Err(JobError::Refused(why))) if job.refusals + 1 < refused_attempts(job.kind) => {
             let why = services.redactor.clean(&why);
             tracing::warn!(%why, "was refused; will try again");
-            store.retry_job(job.lease, clock::now() + backoff(job.attempts), &why).await
+            store.refuse_job(job.lease, clock::now() + backoff(job.attempts), &why).await
         }
         // Calls are limited: that is nobody's failure, however long it takes.
         Some(Err(JobError::Later { at: Some(at), why })) => {

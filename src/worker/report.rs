@@ -8,12 +8,15 @@
 mod desk;
 mod wire;
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use super::{JobError, Services};
 use crate::domain::report::Links;
 use crate::github::{GitHub, GitHubError, RepoRef};
 use crate::redact::Redactor;
 use crate::store::{Lease, Store, StoreError};
-use desk::Desk;
+use desk::{Desk, Item};
 
 /// Newest commands that get their reaction; older ones have it, or nobody looks for it any more.
 const COMMANDS: i64 = 30;
@@ -35,6 +38,8 @@ pub struct Reporter {
     pub github_url: url::Url,
     /// Masks secrets in everything that leaves.
     pub redactor: Redactor,
+    /// What was not found counts as not made when it is not found so much later either.
+    pub doubt: Duration,
 }
 
 impl Services {
@@ -46,6 +51,7 @@ impl Services {
             public_url: self.public_url.clone(),
             github_url: self.github_url.clone(),
             redactor: self.redactor.clone(),
+            doubt: self.pace.doubt,
         }
     }
 }
@@ -71,11 +77,20 @@ pub async fn report(reporter: &Reporter, lease: Lease, change_id: i64, attempt: 
     items.retain(|item| known.get(&item.key).and_then(|row| row.sent_hash.as_ref()) != Some(&item.hash));
     let keys: Vec<String> = items.iter().map(|item| item.key.clone()).collect();
     let since = store.want_feedback(lease, change_id, &keys).await?;
-    // Those that wait equally long stay in their order.
-    items.sort_by_key(|item| since.get(&item.key).copied());
+    // What GitHub did not take the last time does not keep the others from being shown: it comes after them, in turn. Those
+    // that wait equally long stay in their order.
+    let tried_at = |item: &Item| known.get(&item.key).and_then(|row| row.tried_at);
+    items.sort_by_key(|item| (tried_at(item), since.get(&item.key).copied()));
+    let mut unsent: HashSet<String> = items.iter().map(|item| item.key.clone()).collect();
     let mut trouble = Troubles::default();
     for item in &items {
-        let result = desk.keep(item).await;
+        let result = match &item.after {
+            Some(earlier) if unsent.contains(earlier) => Err(Trouble::Doubt),
+            _ => desk.keep(item).await,
+        };
+        if result.is_ok() {
+            unsent.remove(&item.key);
+        }
         trouble.note(&desk, &item.key, result).await?;
     }
     trouble.into_result(attempt)
@@ -86,6 +101,8 @@ pub async fn report(reporter: &Reporter, lease: Lease, change_id: i64, attempt: 
 enum Trouble {
     Store(StoreError),
     GitHub(GitHubError),
+    /// It may be on its way, or waits for something else.
+    Doubt,
 }
 
 impl From<StoreError> for Trouble {
@@ -107,6 +124,8 @@ struct Troubles {
     passing: Vec<String>,
     /// Perhaps because GitHub does not know something yet, or because a person has to do something.
     refused: Vec<String>,
+    /// Calls that got no proper answer.
+    unanswered: usize,
 }
 
 impl Troubles {
@@ -121,10 +140,12 @@ impl Troubles {
             Err(Trouble::GitHub(error @ GitHubError::RateLimited { .. })) => return Err(error.into()),
             Err(Trouble::GitHub(error @ (GitHubError::Transient(_) | GitHubError::Unexpected(_)))) => {
                 self.passing.push(format!("{key}: {error}"));
-                if self.passing.len() >= TROUBLES {
+                self.unanswered += 1;
+                if self.unanswered >= TROUBLES {
                     return Err(self.again());
                 }
             }
+            Err(Trouble::Doubt) => self.passing.push(format!("{key}: waits for what an earlier call may have done")),
             Err(Trouble::GitHub(error)) => {
                 tracing::warn!(key, %error, "GitHub does not show this");
                 desk.refused(key, &error).await?;

@@ -54,7 +54,9 @@ fn any_path() -> impl Strategy<Value = String> {
     let name = proptest::collection::vec(letter, 1..3).prop_map(|parts| parts.concat());
     // A name that git would not take for one.
     let name = name.prop_map(|name| if matches!(name.as_str(), "." | "..") { "dots".to_owned() } else { name });
-    proptest::collection::vec(name, 1..5).prop_map(|names| names.join("/"))
+    // Nothing in a repository is named with a slash at its end, but git can be asked about it.
+    let end = proptest::sample::select(vec!["", "", "", "", "", "/"]);
+    (proptest::collection::vec(name, 1..5), end).prop_map(|(names, end)| names.join("/") + end)
 }
 
 fn any_case() -> impl Strategy<Value = Case> {

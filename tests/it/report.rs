@@ -25,6 +25,8 @@ use crate::support::database::TestDb;
 use crate::support::scene::{Active, Scene};
 
 const REPO: &str = "acme/shop";
+/// How far apart two looks must be that do not find something.
+const DOUBT: Duration = Duration::from_millis(50);
 const SECRET: &str = "hunter2-hunter2";
 
 /// A database, a GitHub with one repository, and what reports to it.
@@ -71,6 +73,7 @@ impl World {
         };
         let store = Store::connect_lazy(database.options());
         let reporter = Reporter {
+            doubt: DOUBT,
             store: store.clone(),
             github: GitHub::new(&settings).expect("a client"),
             public_url: "https://titan.example".parse().expect("an address"),
@@ -261,6 +264,10 @@ async fn a_comment_that_a_person_deleted_is_made_anew() {
     world.sim.delete_comment(REPO, first, "alice").expect("deleted");
 
     pull.scene.begin(&active, StepName::Build).await;
+    let error = world.report(&pull).await.expect_err("it may only be late in the list");
+    assert!(matches!(error, JobError::Later { .. }), "{error:?}");
+    assert!(world.sim.bot_comments(REPO, pull.number).is_empty());
+    tokio::time::sleep(DOUBT).await;
     world.report(&pull).await.expect("GitHub takes it");
     assert!(world.comment_body(&pull).contains("| 🔵 | build |"));
     assert_ne!(world.sim.bot_comments(REPO, pull.number)[0].id, first);

@@ -28,6 +28,8 @@ pub(super) fn visible_text(body: &str) -> String {
             '\n' | '\t' => Some(c),
             // Form feeds and the like part words, as they do on paper.
             c if c.is_control() => c.is_whitespace().then_some(' '),
+            // How an emoji is drawn says nothing here.
+            '\u{fe00}'..='\u{fe0f}' => None,
             c => (!is_invisible(c)).then_some(c),
         })
         .collect();

@@ -59,6 +59,7 @@ fn these_are_commands() {
         ("/titan\u{a0}canary\u{a0}", bare(Canary)),
         ("\u{a0}\u{a0}\n\u{200b}\n/titan canary", bare(Canary)),
         ("\u{202a}/titan canary\u{202c}", bare(Canary)),
+        ("\u{34f}/titan canary\u{fe0f}\u{e007f}", bare(Canary)),
         ("\u{3000}/titan\u{3000}canary", bare(Canary)),
         ("/titan canary\0", bare(Canary)),
         ("/titan\u{b}canary\u{c}\u{85}", bare(Canary)),

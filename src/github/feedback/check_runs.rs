@@ -301,8 +301,7 @@ impl RepoClient {
 
     async fn patch_check_run(&self, id: i64, check: &CheckRunWrite, batch: &[Annotation]) -> Result<(), GitHubError> {
         let body = check.body(None, batch);
-        let _: Id = self.write(Access::Feedback, Method::PATCH, &format!("/check-runs/{id}"), &body).await?;
-        Ok(())
+        self.tell(Access::Feedback, Method::PATCH, &format!("/check-runs/{id}"), &body).await
     }
 }
 

@@ -201,8 +201,7 @@ impl RepoClient {
             auto_inactive: status.auto_inactive,
         };
         let path = format!("/deployments/{id}/statuses");
-        let _: Id = self.write(Access::Feedback, Method::POST, &path, &body).await?;
-        Ok(())
+        self.tell(Access::Feedback, Method::POST, &path, &body).await
     }
 }
 

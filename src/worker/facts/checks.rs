@@ -2,23 +2,25 @@
 
 use std::collections::BTreeMap;
 
+use super::Question;
 use crate::domain::command::CommandName;
 use crate::domain::gates::asks_for_checks;
 use crate::domain::policy::Policy;
 use crate::domain::run::RunKind;
 use crate::domain::snapshot::{CheckStanding, ChecksFact, ReportedCheck};
+use crate::github::RepoClient;
 use crate::github::reads::{CheckRunFact, PullRequest, StatusFact};
-use crate::github::{GitHubError, RepoClient};
 use crate::worker::JobError;
 
 /// What a decision about `command` needs to know of checks. `own` is Titan's App.
 pub(super) async fn checks(
+    question: &Question<'_>,
     client: &RepoClient,
     own: i64,
-    command: CommandName,
     policy: &Policy,
     pull: &PullRequest,
 ) -> Result<ChecksFact, JobError> {
+    let command = question.command.name;
     let asked = match RunKind::of(command) {
         Some(kind) => asks_for_checks(kind, policy),
         None => command == CommandName::Status,
@@ -35,8 +37,7 @@ pub(super) async fn checks(
     };
     match read.await {
         Ok((required, runs, statuses)) => Ok(ChecksFact::Read { required, reported: reported(own, runs, statuses) }),
-        Err(error @ (GitHubError::RateLimited { .. } | GitHubError::Transient(_))) => Err(error.into()),
-        Err(error) => Ok(ChecksFact::Unknown(error.to_string())),
+        Err(error) => question.unknown(error, |error| ChecksFact::Unknown(error.to_string())),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The facts about people: who asks, who reviewed, who had a hand in the code, who trusts a fork's head.
 
+use super::Question;
 use crate::domain::command::CommandName;
 use crate::domain::ids::CommitSha;
 use crate::domain::policy::{Policy, Role, TeamName};
@@ -25,12 +26,12 @@ const COMMITS: usize = 20;
 
 /// The live role and memberships of whoever asks.
 pub(super) async fn actor(
+    question: &Question<'_>,
     client: &RepoClient,
-    asker: Asker<'_>,
-    command: CommandName,
     policy: Option<&Policy>,
 ) -> Result<ActorFact, JobError> {
-    let (role, is_other) = match standing(client, asker.login, asker.id).await? {
+    let (asker, command) = (question.asker, question.command.name);
+    let (role, is_other) = match standing(question, client, asker.login, asker.id).await? {
         Known::Role(role) => (Some(role), false),
         Known::Other => (None, true),
         Known::Nothing => (None, false),
@@ -79,20 +80,25 @@ enum Known {
     Nothing,
 }
 
-async fn standing(client: &RepoClient, login: &str, id: Option<i64>) -> Result<Known, JobError> {
+async fn standing(
+    question: &Question<'_>,
+    client: &RepoClient,
+    login: &str,
+    id: Option<i64>,
+) -> Result<Known, JobError> {
     match client.get_standing(login).await {
         Ok(found) => match (id, found.id) {
             (Some(asked), Some(now)) if asked != now => Ok(Known::Other),
             _ => Ok(Known::Role(found.role)),
         },
-        Err(GitHubError::Unauthorized(_) | GitHubError::Invalid(_) | GitHubError::Unexpected(_)) => Ok(Known::Nothing),
-        Err(error) => Err(error.into()),
+        Err(error) => question.unknown(error, |_| Known::Nothing),
     }
 }
 
 /// What was said of the change, when the policy asks for approvals: the newest opinion of each person, of people who may
 /// push, with the contents that were meant.
 pub(super) async fn reviews(
+    question: &Question<'_>,
     client: &RepoClient,
     policy: &Policy,
     pull: &PullRequest,
@@ -109,7 +115,7 @@ pub(super) async fn reviews(
             continue;
         }
         let id = Some(review.user_id).filter(|id| *id > 0);
-        if !matches!(standing(client, &review.login, id).await?, Known::Role(role) if role >= Role::Write) {
+        if !matches!(standing(question, client, &review.login, id).await?, Known::Role(role) if role >= Role::Write) {
             continue;
         }
         match review.state {

@@ -33,6 +33,8 @@ pub(super) struct Item {
     pub(super) key: String,
     /// Stands for its content.
     pub(super) hash: String,
+    /// The key of what GitHub must show before it.
+    pub(super) after: Option<String>,
     what: What,
 }
 
@@ -64,9 +66,11 @@ impl Desk<'_> {
         let mut items = Vec::new();
         for command in commands {
             let Some(comment) = command.comment_id else { continue };
+            let key = |reaction: Reaction| format!("reaction:{comment}:{}", reaction.as_str());
             for reaction in reactions(command) {
-                let key = format!("reaction:{comment}:{}", reaction.as_str());
-                items.push(Item { key, hash: SENT.to_owned(), what: What::Reaction(comment, reaction) });
+                let after = (reaction != Reaction::Eyes).then(|| key(Reaction::Eyes));
+                let what = What::Reaction(comment, reaction);
+                items.push(Item { key: key(reaction), hash: SENT.to_owned(), after, what });
             }
         }
         for (run, check) in waiting_checks(self.facts) {
@@ -79,13 +83,14 @@ impl Desk<'_> {
         }
         for view in self.facts.runs.iter().filter_map(|run| deployment(run, self.facts)) {
             let (key, hash) = (format!("deployment:{}", view.run), view.state.as_str().to_owned());
-            items.push(Item { key, hash, what: What::Deployment(Box::new(view)) });
+            items.push(Item { key, hash, after: None, what: What::Deployment(Box::new(view)) });
         }
         // The one status comment, once there is something to say.
         let concluded = self.facts.commands.iter().any(|command| command.conclusion.is_some());
         if concluded || !self.facts.runs.is_empty() {
             let body = self.reporter.redactor.clean(&change_view(self.facts).markdown());
-            items.push(Item { key: "comment".to_owned(), hash: hash(&body), what: What::Comment(body) });
+            let (key, hash) = ("comment".to_owned(), hash(&body));
+            items.push(Item { key, hash, after: None, what: What::Comment(body) });
         }
         Ok(items)
     }
@@ -94,7 +99,7 @@ impl Desk<'_> {
         let view = self.clean_check(view);
         let nonces = self.nonces(run, &view).await?;
         let (key, hash) = (format!("check:{run}:{}", view.name.as_str()), hash(&(&view, &nonces)));
-        Ok(Item { key, hash, what: What::Check(Box::new(wire::check_run(&view, &nonces))) })
+        Ok(Item { key, hash, after: None, what: What::Check(Box::new(wire::check_run(&view, &nonces))) })
     }
 
     /// Brings one thing up to date.
@@ -119,6 +124,22 @@ impl Desk<'_> {
         self.reporter.store.intend_feedback(self.lease, self.facts.id, &item.key, &item.hash).await
     }
 
+    /// Notes GitHub's id of what was just made, or that it was not made.
+    async fn made(&self, item: &Item, result: Result<i64, GitHubError>) -> Result<i64, Trouble> {
+        match result {
+            Ok(id) => {
+                self.found(item, id).await?;
+                Ok(id)
+            }
+            Err(error) => {
+                if error.did_nothing() {
+                    self.reporter.store.unmake_feedback(self.lease, self.facts.id, &item.key).await?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
     /// Notes GitHub's id of it.
     async fn found(&self, item: &Item, id: i64) -> Result<(), StoreError> {
         self.reporter.store.put_feedback(self.lease, self.facts.id, &item.key, Some(id), None).await
@@ -132,14 +153,28 @@ impl Desk<'_> {
     /// Begins anew, because what the id named is gone at GitHub.
     ///
     /// # Errors
-    /// When GitHub shows it after all: then the answer that it is gone was wrong, and making another would double it.
+    /// When GitHub shows it after all, or may yet: then making another would double it.
     async fn gone(&self, item: &Item, id: i64, found: Option<i64>) -> Result<(), Trouble> {
-        if found == Some(id) {
-            let why = format!("{}: GitHub says that {id} is gone and lists it", item.key);
+        if let Some(found) = self.believe(item, found).await? {
+            let why = format!("{}: GitHub says that {id} is gone and lists {found}", item.key);
+            self.found(item, found).await?;
             return Err(GitHubError::Transient(why).into());
         }
         tracing::info!(key = item.key, "it was deleted at GitHub; writes it again");
         Ok(self.reporter.store.intend_feedback_again(self.lease, self.facts.id, &item.key).await?)
+    }
+
+    /// What a look for something found that an earlier call may have made.
+    ///
+    /// # Errors
+    /// [`Trouble::Doubt`] when it found nothing and may have come too early.
+    async fn believe(&self, item: &Item, found: Option<i64>) -> Result<Option<i64>, Trouble> {
+        let Reporter { store, doubt, .. } = self.reporter;
+        match found {
+            Some(id) => Ok(Some(id)),
+            None if store.miss_feedback(self.lease, self.facts.id, &item.key, *doubt).await? => Ok(None),
+            None => Err(Trouble::Doubt),
+        }
     }
 
     async fn keep_reaction(&self, item: &Item, comment: i64, reaction: Reaction) -> Result<(), Trouble> {
@@ -157,7 +192,7 @@ impl Desk<'_> {
     async fn keep_document(&self, item: &Item, document: Document<'_>) -> Result<(), Trouble> {
         let id = match self.intend(item).await? {
             Intent { external_id: Some(id), .. } => Some(id),
-            Intent { tried: true, .. } => self.find(document).await?,
+            Intent { tried: true, .. } => self.believe(item, self.find(document).await?).await?,
             Intent { tried: false, .. } => None,
         };
         if let Some(id) = id {
@@ -168,8 +203,7 @@ impl Desk<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let id = self.create(document).await?;
-        self.found(item, id).await?;
+        self.made(item, self.create(document).await).await?;
         Ok(self.done(item).await?)
     }
 
@@ -191,7 +225,7 @@ impl Desk<'_> {
         let find = || self.client.find_deployment(&write.commit, &write.environment, &write.run);
         let (id, unanswered) = match self.intend(item).await? {
             Intent { external_id: Some(id), unanswered, .. } => (Some(id), unanswered),
-            Intent { tried: true, unanswered, .. } => (find().await?, unanswered),
+            Intent { tried: true, unanswered, .. } => (self.believe(item, find().await?).await?, unanswered),
             Intent { tried: false, .. } => (None, None),
         };
         if view.production && view.state == DeploymentState::Success {
@@ -215,8 +249,7 @@ impl Desk<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let id = self.client.create_deployment(&write).await?;
-        self.found(item, id).await?;
+        let id = self.made(item, self.client.create_deployment(&write).await).await?;
         self.client.create_deployment_status(id, &status).await?;
         Ok(self.done(item).await?)
     }
@@ -278,7 +311,8 @@ fn reactions(command: &CommandRow) -> Vec<Reaction> {
     let outcome = command.conclusion.as_deref().and_then(|conclusion| match conclusion {
         "refused" | "misunderstood" => Some(Reaction::Confused),
         // It has the eyes, until its turn comes.
-        "queued" | "withdrawn" => None,
+        "queued" => None,
+        "withdrawn" => Some(Reaction::Confused),
         _ => Some(Reaction::Rocket),
     });
     std::iter::once(Reaction::Eyes).chain(outcome).collect()

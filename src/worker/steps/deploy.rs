@@ -4,12 +4,13 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{JobError, Outcome, StepContext};
+use super::{JobError, Outcome, StepContext, still_in_doubt};
 use crate::clock;
 use crate::domain::consequence::StepEnd;
 use crate::domain::ids::{CommitSha, DeployId, Environment, ServiceId};
 use crate::domain::policy::{DeployVia, Target};
 use crate::domain::progress::{DeployProgress, Previous};
+use crate::domain::run::RunKind;
 use crate::probe::IdentityAnswer;
 use crate::render::{DeployStatus, RenderError, Started};
 
@@ -39,8 +40,15 @@ pub(super) async fn deploy(context: &StepContext<'_>) -> Result<Outcome, JobErro
         return match find_earlier(context, &target, &commit, progress.intent_at).await? {
             Some(deploy) => note_deploy(context, progress, deploy).await,
             None if progress.queued => wait_to_be_listed(context, progress.intent_at),
-            // The call was not made, or nothing came of it. What was asked before the intent may have changed since.
-            None => begin_again(context, &target, &commit, progress).await,
+            None => {
+                let doubt = still_in_doubt(&mut progress.missed_at, context.services.pace.doubt);
+                if let Some(until) = doubt {
+                    context.save(&progress).await?;
+                    return Ok(Outcome::Wait(until));
+                }
+                // The call was not made, or nothing came of it. What was asked before the intent may have changed since.
+                begin_again(context, &target, &commit, progress).await
+            }
         };
     }
     watch_until_live(context, &target, &commit, progress).await
@@ -177,7 +185,14 @@ async fn begin(
 ) -> Result<Outcome, JobError> {
     let started = match start(context, target, commit).await {
         Ok(started) => started,
-        Err(error) => return Ok(Outcome::failed(refused_by_render(error)?)),
+        Err(error) => {
+            // Before anything is merged a person can simply ask again.
+            let why = match context.run.kind {
+                RunKind::Promote => refused_for_good(context, error, progress.intent_at)?,
+                _ => refused_by_render(error)?,
+            };
+            return Ok(Outcome::failed(why));
+        }
     };
     match started {
         Some(deploy) => note_deploy(context, progress, deploy).await,
@@ -236,6 +251,20 @@ pub(super) fn refused_by_render(error: RenderError) -> Result<String, JobError> 
             Ok(format!("Render refused the deploy: {}", crate::domain::markdown::escape(&error.to_string())))
         }
         other => Err(other.into()),
+    }
+}
+
+/// The same where nobody can ask again: Render is asked for a while before its word is taken.
+pub(super) fn refused_for_good(
+    context: &StepContext<'_>,
+    error: RenderError,
+    since: Option<DateTime<Utc>>,
+) -> Result<String, JobError> {
+    let why = refused_by_render(error)?;
+    let patience = context.services.pace.refusal_patience;
+    match since.is_some_and(|since| clock::now() < since + patience) {
+        true => Err(JobError::Refused(why)),
+        false => Ok(why),
     }
 }
 

@@ -12,6 +12,8 @@ mod restore;
 mod revert;
 mod verify;
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -181,6 +183,18 @@ impl StepContext<'_> {
         }
         Ok((!open).then(|| "the pull request was closed".to_owned()))
     }
+}
+
+/// How long to wait before a look for something is believed that did not find it; `None`: it is believed, and forgotten,
+/// because another call may follow.
+fn still_in_doubt(missed_at: &mut Option<DateTime<Utc>>, doubt: Duration) -> Option<DateTime<Utc>> {
+    let now = clock::now();
+    let until = *missed_at.get_or_insert(now) + doubt;
+    if now < until {
+        return Some(until);
+    }
+    *missed_at = None;
+    None
 }
 
 /// What a push means for a run that has not done its effect yet: which commit was meant, and how to go on.

@@ -4,9 +4,10 @@
 use chrono::{DateTime, Utc};
 
 use super::deploy::{
-    Watched, Witness, ask_witness, find_earlier, refused_by_render, service_of, start, wait_to_be_listed, watch,
+    Watched, Witness, ask_witness, find_earlier, refused_by_render, refused_for_good, service_of, start,
+    wait_to_be_listed, watch,
 };
-use super::{JobError, Outcome, StepContext, deployed};
+use super::{JobError, Outcome, StepContext, deployed, still_in_doubt};
 use crate::clock;
 use crate::domain::ids::{CommitSha, DeployId, Environment, ServiceId};
 use crate::domain::policy::Target;
@@ -55,6 +56,11 @@ pub(super) async fn restore(context: &StepContext<'_>) -> Result<Outcome, JobErr
             }
             None if !progress.how.is_empty() => wait_to_be_listed(context, progress.intent_at),
             None => {
+                let doubt = still_in_doubt(&mut progress.missed_at, context.services.pace.doubt);
+                if let Some(until) = doubt {
+                    context.save(&progress).await?;
+                    return Ok(Outcome::Wait(until));
+                }
                 let chosen = choose(context).await?.filter(|(_, again, _)| *again == to);
                 let deploy = chosen.and_then(|(_, _, deploy)| deploy);
                 begin_again(context, &target, &to, deploy.as_ref(), progress).await
@@ -178,9 +184,10 @@ async fn begin(
             }
             // The artifact is gone: build the commit again.
             Err(RenderError::NotFound(_) | RenderError::Invalid(_) | RenderError::NotConfigured(_)) => {}
-            Err(error) => return Ok(Outcome::failed_live(refused_by_render(error)?)),
+            Err(error) => return Ok(Outcome::failed_live(refused_for_good(context, error, progress.intent_at)?)),
         }
     }
+    let intent_at = progress.intent_at;
     progress.how = BY_DEPLOY.to_owned();
     match start(context, target, to).await {
         Ok(Some(deploy)) => note(context, progress, deploy).await,
@@ -191,7 +198,7 @@ async fn begin(
                 None => finish(context, to, progress).await,
             }
         }
-        Err(error) => Ok(Outcome::failed_live(refused_by_render(error)?)),
+        Err(error) => Ok(Outcome::failed_live(refused_for_good(context, error, intent_at)?)),
     }
 }
 

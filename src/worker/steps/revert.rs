@@ -72,8 +72,14 @@ async fn make_branch(
             client.create_restore_commit(&before, bad, &pull.base_ref, &message).await?
         }
     };
-    client.create_branch(branch, &commit).await?;
-    Ok(commit)
+    match client.create_branch(branch, &commit).await {
+        Ok(()) => Ok(commit),
+        // It may be there by an earlier call that took its time.
+        Err(error @ (GitHubError::Conflict(_) | GitHubError::Invalid(_))) => {
+            client.find_branch(branch).await?.ok_or(error)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn open(

@@ -237,10 +237,9 @@ fn on_canary() -> DeployProgress {
         intent_at: Some(at(1201)),
         commit: Some(head()),
         previous: Some(Previous { commit: sha('c'), deploy: None }),
-        deploy: None,
-        queued: false,
         went_live_at: Some(at(1230)),
         service_url: Some("https://web-canary.example/".to_owned()),
+        ..DeployProgress::default()
     }
 }
 
@@ -332,7 +331,8 @@ fn production_steps(bake: StepStatus, detail: &str) -> Vec<StepFacts> {
 }
 
 fn on_production(run: &mut RunFacts) {
-    run.seen.merge = MergeProgress { intent_at: Some(at(1801)), merge_commit: Some(sha('d')), tree: None };
+    run.seen.merge =
+        MergeProgress { intent_at: Some(at(1801)), merge_commit: Some(sha('d')), ..MergeProgress::default() };
     run.seen.deploy =
         DeployProgress { commit: Some(sha('d')), service_url: Some("https://web.example/".to_owned()), ..on_canary() };
 }
