@@ -7,6 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,6 +27,12 @@ pub use trees::{TreeDiff, diff_trees};
 
 /// The system's programs; Titan's own `PATH` may lead anywhere.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where git is among them. A program that is started by its path alone needs no copy of this process first.
+static GIT: LazyLock<PathBuf> = LazyLock::new(|| {
+    let found = PATH.split(':').map(|folder| Path::new(folder).join("git")).find(|path| path.is_file());
+    // found later, or missed with the system's own words
+    found.unwrap_or_else(|| PathBuf::from("git"))
+});
 /// How much of git's words is read. The reason stands at the end of them, and this is far more than git says.
 const WORDS_LIMIT: usize = 64 * 1024;
 /// How much of git's words an error repeats, in characters.
@@ -178,7 +185,7 @@ impl Git {
     }
 
     fn command(&self, arguments: &[&str], access: Access) -> Command {
-        let mut command = Command::new("git");
+        let mut command = Command::new(&*GIT);
         command.args(arguments).current_dir(&self.folder).env_clear();
         command
             .env("PATH", PATH)

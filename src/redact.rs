@@ -61,6 +61,8 @@ impl Redactor {
         patterns.sort_by_key(|s| std::cmp::Reverse(s.len()));
         let known = aho_corasick::AhoCorasick::builder()
             .match_kind(aho_corasick::MatchKind::LeftmostLongest)
+            // the quickest kind is not worth the time it takes to make: there is one for each checkout
+            .kind(Some(aho_corasick::AhoCorasickKind::ContiguousNFA))
             .build(&patterns)
             .ok()
             .filter(|_| !patterns.is_empty())

@@ -102,8 +102,8 @@ pub enum SettingsError {
 #[derive(Debug)]
 pub struct Render {
     api: Option<Api>,
-    hooks: BTreeMap<String, Hook>,
-    hook_clients: [reqwest::Client; 2],
+    /// Each with the client for its scheme.
+    hooks: BTreeMap<String, (Hook, reqwest::Client)>,
     redactor: Redactor,
 }
 
@@ -114,24 +114,25 @@ impl Render {
     /// The first setting that cannot be used.
     pub fn new(settings: &RenderSettings, allow_private: &[IpNet]) -> Result<Self, SettingsError> {
         let guard = Guard::new(allow_private);
-        let mut hooks = BTreeMap::new();
+        let (mut hooks, mut clients) = (BTreeMap::new(), Vec::new());
         for (name, url) in &settings.hooks {
             let failed = |why| SettingsError::Hook { name: name.clone(), why };
-            hooks.insert(name.clone(), Hook::read(url, &guard).map_err(failed)?);
+            let hook = Hook::read(url, &guard).map_err(failed)?;
+            let client = client_for(hook.scheme, &mut clients, &guard)?;
+            hooks.insert(name.clone(), (hook, client));
         }
         let secrets: Vec<&str> = settings
             .api_key
             .iter()
             .map(ExposeSecret::expose_secret)
-            .chain(hooks.values().map(|hook| hook.key.expose_secret()))
+            .chain(hooks.values().map(|(hook, _)| hook.key.expose_secret()))
             .collect();
         let redactor = Redactor::new(secrets);
         let api = match &settings.api_key {
             Some(key) => Some(Api::new(&settings.api_url, key, redactor.clone())?),
             None => None,
         };
-        let hook_clients = [guard.client(Scheme::Https, HOOK_TIMEOUT)?, guard.client(Scheme::Http, HOOK_TIMEOUT)?];
-        Ok(Self { api, hooks, hook_clients, redactor })
+        Ok(Self { api, hooks, redactor })
     }
 
     /// Whether the API can be asked, so that the progress of a deploy can be followed.
@@ -157,8 +158,7 @@ impl Render {
     /// # Errors
     /// As [`Self::start_deploy`]; [`RenderError::NotConfigured`] when there is no such hook.
     pub async fn trigger_hook(&self, name: &str, commit: &CommitSha) -> Result<HookStarted, RenderError> {
-        let hook = self.hook(name)?;
-        let client = &self.hook_clients[usize::from(hook.scheme == Scheme::Http)];
+        let (hook, client) = self.hook(name)?;
         let answer = call::trigger(client, hook.with_commit(commit), &format!("hook {name}"), &self.redactor).await?;
         match answer.status {
             202 => Ok(HookStarted::Queued),
@@ -168,12 +168,12 @@ impl Render {
 
     /// The service that a hook deploys, whether or not it can be watched.
     pub fn service_behind_hook(&self, name: &str) -> Option<ServiceId> {
-        self.hooks.get(name).map(|hook| hook.service.clone())
+        self.hooks.get(name).map(|(hook, _)| hook.service.clone())
     }
 
     /// The service that a hook deploys, when there is an API key to watch it with.
     pub fn hook_service(&self, name: &str) -> Option<ServiceId> {
-        self.api.as_ref().and_then(|_| self.hooks.get(name)).map(|hook| hook.service.clone())
+        self.api.as_ref().and_then(|_| self.hooks.get(name)).map(|(hook, _)| hook.service.clone())
     }
 
     /// One deploy as it is now.
@@ -299,11 +299,25 @@ impl Render {
         })
     }
 
-    fn hook(&self, name: &str) -> Result<&Hook, RenderError> {
+    fn hook(&self, name: &str) -> Result<&(Hook, reqwest::Client), RenderError> {
         self.hooks.get(name).ok_or_else(|| {
             RenderError::NotConfigured(format!(
                 "the policy names the deploy hook {name}, but RENDER_DEPLOY_HOOK_{name} is not set"
             ))
         })
     }
+}
+
+/// The one client of a scheme, made when a hook needs it.
+fn client_for(
+    scheme: Scheme,
+    made: &mut Vec<(Scheme, reqwest::Client)>,
+    guard: &Guard,
+) -> Result<reqwest::Client, NoClient> {
+    if let Some((_, client)) = made.iter().find(|(known, _)| *known == scheme) {
+        return Ok(client.clone());
+    }
+    let client = guard.client(scheme, HOOK_TIMEOUT)?;
+    made.push((scheme, client.clone()));
+    Ok(client)
 }

@@ -89,7 +89,7 @@ impl Api {
         let mut authorization =
             HeaderValue::from_str(&format!("Bearer {}", key.expose_secret().trim())).map_err(|_| SettingsError::Key)?;
         authorization.set_sensitive(true);
-        let client = crate::outbound::operator_client(TIMEOUT)?;
+        let client = crate::outbound::operator_client(base, TIMEOUT)?;
         Ok(Self { base: base.clone(), authorization, client, redactor })
     }
 

@@ -138,7 +138,7 @@ async fn a_push_between_the_decision_and_the_deploy_stops_the_deploy() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_canary_can_be_cancelled_and_is_put_back() {
-    let world = world().armed().policy_line("bake: 3s", "bake: 1h").start().await;
+    let world = world().armed().bake("1h").start().await;
     let pr = world.proposed(GOOD).await;
     let (head, good) = (world.head(pr), world.before(CANARY));
     world.comment(pr, "carol", "/titan canary");

@@ -64,7 +64,7 @@ impl Drop for Record {
 async fn play(seed: u64, scale: &Scale) {
     eprintln!("chaos: seed {seed}, {scale:?}");
     let setup = world().armed().watchful().own_postgres().replicas(scale.replicas);
-    let mut world = setup.policy_line("bake: 3s", "bake: 1s").start().await;
+    let mut world = setup.start().await;
     let mut record = Record { seed, began: Instant::now(), happened: Vec::new() };
     let mut pulls = Pulls::default();
     weather::begin(&world, seed);

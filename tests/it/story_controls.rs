@@ -36,7 +36,7 @@ async fn an_admin_arms_and_disarms_a_repository() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_halt_stops_what_runs_and_everything_after_it_until_it_is_lifted() {
-    let world = world().armed().policy_line("bake: 3s", "bake: 20s").start().await;
+    let world = world().armed().bake("20s").start().await;
     let pr = world.proposed(GOOD).await;
     let other = world.proposed(OTHER).await;
     world.comment(pr, "carol", "/titan canary");

@@ -11,9 +11,6 @@ const FIRST: &[(&str, &str)] = &[("src/index.html", "<h1>Shop 2</h1>\n")];
 const SECOND: &[(&str, &str)] = &[("src/other.html", "<h1>Other</h1>\n")];
 const THIRD: &[(&str, &str)] = &[("src/third.html", "<h1>Third</h1>\n")];
 
-/// Short enough for a story, long enough for three probes.
-const QUICK_BAKE: (&str, &str) = ("bake: 3s", "bake: 2s");
-
 async fn line(world: &World) -> Vec<String> {
     sqlx::query_scalar(
         "SELECT q.kind || ' #' || c.number FROM queue_entry q JOIN change c ON c.id = q.change_id ORDER BY q.id",
@@ -25,7 +22,7 @@ async fn line(world: &World) -> Vec<String> {
 
 /// A world in which one pull request's canary bakes for so long, and another one is proposed.
 async fn one_bakes(bake: &str) -> (World, u64, u64) {
-    let world = world().armed().policy_line("bake: 3s", &format!("bake: {bake}")).start().await;
+    let world = world().armed().bake(bake).start().await;
     let pr = world.proposed(FIRST).await;
     let other = world.proposed(SECOND).await;
     world.comment(pr, "carol", "/titan canary");
@@ -43,7 +40,7 @@ async fn one_bakes_and_one_waits(bake: &str) -> (World, u64, u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_sees_its_place_and_starts_by_itself_in_the_order_of_coming() {
-    let world = world().armed().policy_line(QUICK_BAKE.0, QUICK_BAKE.1).start().await;
+    let world = world().armed().start().await;
     let first = world.tried(FIRST).await;
     let second = world.proposed(SECOND).await;
     let third = world.proposed(THIRD).await;
@@ -82,7 +79,7 @@ async fn who_waits_sees_its_place_and_starts_by_itself_in_the_order_of_coming() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaving_the_line_by_cancel_by_a_push_and_by_closing() {
-    let world = world().armed().policy_line(QUICK_BAKE.0, QUICK_BAKE.1).start().await;
+    let world = world().armed().start().await;
     let first = world.tried(FIRST).await;
     let second = world.proposed(SECOND).await;
     world.say(second, "carol", "/titan canary").await;
@@ -113,7 +110,7 @@ async fn leaving_the_line_by_cancel_by_a_push_and_by_closing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whose_turn_has_come_is_asked_everything_again() {
-    let world = world().armed().policy_line(QUICK_BAKE.0, QUICK_BAKE.1).start().await;
+    let world = world().armed().start().await;
     let first = world.tried(FIRST).await;
     let second = world.proposed(SECOND).await;
     let third = world.proposed(THIRD).await;
@@ -130,7 +127,7 @@ async fn whose_turn_has_come_is_asked_everything_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_puts_the_canary_back_and_reopening_brings_nothing_back() {
-    let world = world().armed().policy_line(QUICK_BAKE.0, QUICK_BAKE.1).start().await;
+    let world = world().armed().start().await;
     let before = world.before(CANARY);
     let pr = world.tried(FIRST).await;
     assert_eq!(world.live(CANARY).await, world.head(pr));
@@ -164,12 +161,7 @@ async fn closing_stops_a_canary_that_bakes_and_puts_it_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_canary_that_is_kept_for_too_long_is_put_back_and_free_for_the_next() {
-    let world = world()
-        .armed()
-        .policy_line(QUICK_BAKE.0, QUICK_BAKE.1)
-        .policy_line("approvals: 0", "approvals: 0\nlock_expiry: 4s")
-        .start()
-        .await;
+    let world = world().armed().policy_line("approvals: 0", "approvals: 0\nlock_expiry: 4s").start().await;
     let before = world.before(CANARY);
     let pr = world.tried(FIRST).await;
     assert!(world.status_comment(pr).contains("holds `canary` of `web` until"), "{}", world.status_comment(pr));

@@ -99,7 +99,7 @@ async fn a_delivery_that_is_held_is_never_asked_for_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_comment_that_was_never_delivered_is_found_by_reading_while_a_run_is_under_way() {
-    let world = world().armed().watchful().policy_line("bake: 3s", "bake: 30s").start().await;
+    let world = world().armed().watchful().bake("30s").start().await;
     let pr = world.proposed(GOOD).await;
     world.comment(pr, "carol", "/titan canary");
     world.until("it bakes", async |world| world.step_runs(pr, RunKind::Canary, "bake").await).await;

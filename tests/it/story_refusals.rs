@@ -145,7 +145,7 @@ async fn one_pull_request_at_a_time_holds_the_canary() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_run_at_a_time_changes_a_project() {
-    let world = world().armed().policy_line("bake: 3s", "bake: 4s").start().await;
+    let world = world().armed().bake("4s").start().await;
     let pr = world.proposed(GOOD).await;
     let other = world.proposed(&[("src/other.html", "<h1>Other</h1>\n")]).await;
     world.comment(pr, "carol", "/titan canary");

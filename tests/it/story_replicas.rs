@@ -206,7 +206,7 @@ async fn decided(world: &World) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_on_one_pull_request_keep_their_order_and_a_project_has_one_run_at_a_time() {
-    let mut world = world().armed().replicas(3).policy_line("bake: 3s", "bake: 1s").start().await;
+    let mut world = world().armed().replicas(3).start().await;
     let (one, two) = (world.proposed(GOOD).await, world.proposed(OTHER).await);
     let texts: Vec<String> = (0..6).map(|n| format!("/titan {}", ["help", "status"][n % 2])).collect();
     for (n, text) in texts.iter().enumerate() {

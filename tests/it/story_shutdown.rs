@@ -10,7 +10,7 @@ const GOOD: &[(&str, &str)] = &[("src/index.html", "<h1>Shop 2</h1>\n")];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_in_the_middle_of_a_canary_gives_it_back_and_the_next_start_finishes_it() {
-    let mut world = world().armed().in_a_process().policy_line("bake: 3s", "bake: 4s").start().await;
+    let mut world = world().armed().in_a_process().bake("4s").start().await;
     let pr = world.proposed(GOOD).await;
     world.comment(pr, "carol", "/titan canary");
     world.until("it bakes", async |world| world.step_runs(pr, RunKind::Canary, "bake").await).await;

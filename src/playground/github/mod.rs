@@ -222,6 +222,11 @@ impl GitHub {
         self.sim.hooks.log()
     }
 
+    /// How many attempts there were.
+    pub fn count_deliveries(&self) -> usize {
+        self.sim.hooks.count()
+    }
+
     /// Waits until no webhook is on its way; those held back do not count.
     pub async fn settle(&self) {
         self.sim.hooks.settle().await;

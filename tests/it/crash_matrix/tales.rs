@@ -54,10 +54,8 @@ impl Tale {
 
     /// The world that it happens in.
     pub fn setup(self) -> Setup {
-        let setup = match self {
-            Self::BadCanary | Self::BadProduction => world(),
-            _ => world().policy_line("bake: 3s", "bake: 1s"),
-        };
+        // A version that turns bad needs five failed looks in its bake, however slow the machine is.
+        let setup = world().bake(if matches!(self, Self::BadCanary | Self::BadProduction) { "3s" } else { "1s" });
         match self {
             Self::Propose | Self::Controls => setup.replicas(1),
             Self::Hooks => setup
