@@ -15,7 +15,7 @@ async fn an_admin_arms_and_disarms_a_repository() {
     world.refused(pr, "carol", "/titan canary", "not_armed").await;
     let comment = world.status_comment(pr);
     let would =
-        ["Armed, Titan would:", "1. deploy `", "service `srv-web-canary` at `http", "watch it for 3s and judge it"];
+        ["Armed, Titan would:", "1. deploy `", "service `srv-web-canary` at `http", "watch it for 1s and judge it"];
     for part in would {
         assert!(comment.contains(part), "{part:?} is missing in\n{comment}");
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::picture;
-use super::points::{Call, Commits, Gate, Kills};
+use super::points::{Call, Commits, Gate, Harm, Moment, Point};
 use super::tales::Tale;
 use crate::support::world::World;
 
@@ -15,26 +15,42 @@ const PATIENCE: Duration = Duration::from_secs(240);
 #[derive(Debug)]
 pub struct Played {
     /// Every write at GitHub and Render in the order of their arrival.
-    pub calls: Vec<Call>,
+    pub calls: Vec<(Instant, Call)>,
     /// Every commit, each kind once, in the order of their first happening.
-    pub commits: Vec<String>,
+    pub commits: Vec<(Instant, String)>,
     /// Where Titan was killed.
-    pub hit: Vec<String>,
+    pub hit: Vec<Point>,
+    /// Commits after which it was to be killed, and which were there when it was killed for something else.
+    pub passed: BTreeSet<Point>,
     /// Where it was to be killed, and the story did not come to it.
-    pub unhit: Vec<String>,
+    pub unhit: BTreeSet<Point>,
+    /// The commits that were to be refused, and that the story did not come to.
+    pub unrefused: BTreeSet<String>,
     /// How the world stands at the end.
     pub picture: Vec<String>,
 }
 
+impl Played {
+    /// Every point of the story, in the order of time.
+    pub fn points(&self) -> Vec<Point> {
+        let both = |call: &Call| [Moment::Before, Moment::After].map(|moment| Point::Call(call.clone(), moment));
+        let calls = self.calls.iter().flat_map(|(at, call)| both(call).map(|point| (*at, point)));
+        let commits = self.commits.iter().map(|(at, commit)| (*at, Point::Commit(commit.clone())));
+        let mut points: Vec<(Instant, Point)> = calls.chain(commits).collect();
+        points.sort_by_key(|(at, _)| *at);
+        points.into_iter().map(|(_, point)| point).collect()
+    }
+}
+
 /// Plays it.
-pub async fn play(tale: Tale, kills: &Kills) -> Played {
+pub async fn play(tale: Tale, harm: &Harm) -> Played {
     let mut world = tale.setup().start().await;
     let pr = tale.prepare(&world).await;
     let mut commits = Commits::watch(&world).await;
-    let mut gate = Gate::put_before(&world, kills);
-    let mut seen = Seen::new(kills);
-    if let Kills::Refused(refused) = kills {
-        Commits::refuse_first(&world, refused).await;
+    let mut gate = Gate::put_before(&world, harm);
+    let mut seen = Seen::new(harm);
+    if seen.refusing {
+        Commits::refuse_first(&world, &harm.refused).await;
     }
     for act in tale.acts() {
         act.perform(&world, pr);
@@ -47,11 +63,9 @@ pub async fn play(tale: Tale, kills: &Kills) -> Played {
     hit.extend(seen.hit);
     let mut unhit = gate.unhit();
     unhit.extend(seen.wanted);
-    if seen.refusing {
-        unhit.extend(Commits::never_refused(&world).await);
-    }
+    let unrefused = if seen.refusing { Commits::never_refused(&world).await } else { BTreeSet::new() };
     world.end().await;
-    Played { calls: gate.calls(), commits: seen.order, hit, unhit, picture }
+    Played { calls: gate.calls(), commits: seen.order, hit, passed: seen.passed, unhit, unrefused, picture }
 }
 
 /// Waits until everything that follows has happened, and kills Titan at each point that was asked for.
@@ -81,7 +95,9 @@ async fn follow(tale: Tale, world: &mut World, pr: u64, gate: &mut Gate, commits
             gate.forget_held();
             // These were committed before the kill as well.
             for commit in commits.rest() {
-                seen.note(commit);
+                if seen.note(commit) {
+                    seen.passed.extend(seen.hit.pop());
+                }
             }
         }
     }
@@ -89,30 +105,30 @@ async fn follow(tale: Tale, world: &mut World, pr: u64, gate: &mut Gate, commits
 
 /// The commits that were seen.
 struct Seen {
-    wanted: BTreeSet<String>,
-    order: Vec<String>,
-    hit: Vec<String>,
-    /// Whether commits are refused instead of Titan being killed.
+    wanted: BTreeSet<Point>,
+    order: Vec<(Instant, String)>,
+    hit: Vec<Point>,
+    passed: BTreeSet<Point>,
+    /// Whether commits are refused.
     refusing: bool,
 }
 
 impl Seen {
-    fn new(kills: &Kills) -> Self {
-        let wanted = match kills {
-            Kills::Commits(commits) => commits.iter().cloned().collect(),
-            _ => BTreeSet::new(),
-        };
-        Self { wanted, order: Vec::new(), hit: Vec::new(), refusing: matches!(kills, Kills::Refused(_)) }
+    fn new(harm: &Harm) -> Self {
+        let wanted = harm.kills.iter().filter(|point| matches!(point, Point::Commit(_))).cloned().collect();
+        let refusing = !harm.refused.is_empty();
+        Self { wanted, order: Vec::new(), hit: Vec::new(), passed: BTreeSet::new(), refusing }
     }
 
     /// Whether Titan is to be killed now.
     fn note(&mut self, commit: String) -> bool {
-        if !self.order.contains(&commit) {
-            self.order.push(commit.clone());
+        if !self.order.iter().any(|(_, known)| *known == commit) {
+            self.order.push((Instant::now(), commit.clone()));
         }
-        let wanted = self.wanted.remove(&commit);
+        let point = Point::Commit(commit);
+        let wanted = self.wanted.remove(&point);
         if wanted {
-            self.hit.push(format!("after the commit {commit}"));
+            self.hit.push(point);
         }
         wanted
     }

@@ -4,8 +4,10 @@
 //! Commits are announced by triggers that are put into the story's database; Postgres sends an announcement only when
 //! the transaction is committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use sqlx::postgres::PgListener;
 use titan::playground::exchange::{FaultKind, Weather};
@@ -16,11 +18,12 @@ use crate::support::world::World;
 /// The channel on which commits are announced.
 const CHANNEL: &str = "crash_points";
 
-/// A call that changes something outside: `POST /repos/*/*/check-runs`, and which one of these it is, from 0.
+/// A call that changes something outside: `POST /repos/*/*/check-runs`, and which one of these it is, from 0. One that was
+/// held and is made again keeps its number, so that a kill does not move the points that come after it.
 pub type Call = (String, u32);
 
 /// When a request is left without an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
     /// When it has arrived; nothing is done. The intent is committed, the effect has not happened.
     Before,
@@ -28,17 +31,39 @@ pub enum Moment {
     After,
 }
 
-/// Where Titan is to be killed in one playing of a story.
-#[derive(Debug, Clone)]
-pub enum Kills {
-    /// Nowhere: the undisturbed story.
-    Never,
-    /// At these calls.
-    Calls(Vec<(Call, Moment)>),
-    /// As soon as these are committed.
-    Commits(Vec<String>),
-    /// Nowhere, but the first try of each of these commits fails, so that what led to it is done twice.
-    Refused(Vec<String>),
+/// A moment at which Titan can be killed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Point {
+    /// While a call has no answer.
+    Call(Call, Moment),
+    /// As soon as this is committed for the first time.
+    Commit(String),
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call((route, nth), Moment::Before) => write!(f, "before {route} #{nth}"),
+            Self::Call((route, nth), Moment::After) => write!(f, "after {route} #{nth}"),
+            Self::Commit(commit) => write!(f, "after the commit {commit}"),
+        }
+    }
+}
+
+/// What is to happen to Titan in one playing of a story; nothing by default.
+#[derive(Debug, Clone, Default)]
+pub struct Harm {
+    /// It is killed at each of these.
+    pub kills: BTreeSet<Point>,
+    /// The first try of each of these commits fails, so that what led to it is done twice.
+    pub refused: BTreeSet<String>,
+}
+
+impl Harm {
+    /// Kills at these points.
+    pub fn kills(points: impl IntoIterator<Item = Point>) -> Self {
+        Self { kills: points.into_iter().collect(), refused: BTreeSet::new() }
+    }
 }
 
 /// Sees every write at both simulators, and holds the ones that were asked for.
@@ -49,20 +74,20 @@ pub struct Gate {
 }
 
 struct GateState {
-    wanted: BTreeMap<Call, Moment>,
+    wanted: BTreeSet<Point>,
     seen: BTreeMap<String, u32>,
-    order: Vec<Call>,
-    hit: Vec<String>,
+    /// Done, held, and expected once more: method and path.
+    again: BTreeSet<String>,
+    order: Vec<(Instant, Call)>,
+    hit: Vec<Point>,
 }
 
 impl Gate {
     /// Stands before a world's GitHub and Render from now on.
-    pub fn put_before(world: &World, kills: &Kills) -> Self {
-        let wanted = match kills {
-            Kills::Calls(calls) => calls.iter().cloned().collect(),
-            _ => BTreeMap::new(),
-        };
-        let state = GateState { wanted, seen: BTreeMap::new(), order: Vec::new(), hit: Vec::new() };
+    pub fn put_before(world: &World, harm: &Harm) -> Self {
+        let wanted = harm.kills.iter().filter(|point| matches!(point, Point::Call(..))).cloned().collect();
+        let (seen, again) = (BTreeMap::new(), BTreeSet::new());
+        let state = GateState { wanted, seen, again, order: Vec::new(), hit: Vec::new() };
         let inner = Arc::new(Mutex::new(state));
         let weather: Weather = {
             let inner = inner.clone();
@@ -90,18 +115,17 @@ impl Gate {
     }
 
     /// Every write so far, in the order of their arrival.
-    pub fn calls(&self) -> Vec<Call> {
+    pub fn calls(&self) -> Vec<(Instant, Call)> {
         self.inner.lock().expect("no panic before").order.clone()
     }
 
     /// The writes that were to be held and did not come.
-    pub fn unhit(&self) -> Vec<String> {
-        let state = self.inner.lock().expect("no panic before");
-        state.wanted.iter().map(|((route, nth), moment)| format!("{moment:?} {route} #{nth}")).collect()
+    pub fn unhit(&self) -> BTreeSet<Point> {
+        self.inner.lock().expect("no panic before").wanted.clone()
     }
 
     /// The writes that were held.
-    pub fn hit(&self) -> Vec<String> {
+    pub fn hit(&self) -> Vec<Point> {
         self.inner.lock().expect("no panic before").hit.clone()
     }
 }
@@ -111,17 +135,35 @@ impl GateState {
         if method == "GET" || path.contains(".git/") {
             return None;
         }
+        if self.again.remove(&format!("{method} {path}")) {
+            return None;
+        }
         let route = format!("{method} {}", route(path));
         let count = self.seen.entry(route.clone()).or_default();
         let call = (route, *count);
-        *count += 1;
-        self.order.push(call.clone());
-        let moment = self.wanted.remove(&call)?;
-        self.hit.push(format!("{moment:?} {} #{}", call.0, call.1));
-        Some(match moment {
-            Moment::Before => FaultKind::HangBefore,
-            Moment::After => FaultKind::HangAfter,
-        })
+        if self.hold(&call, Moment::Before) {
+            return Some(FaultKind::HangBefore);
+        }
+        self.seen.insert(call.0.clone(), call.1 + 1);
+        self.order.push((Instant::now(), call.clone()));
+        if self.hold(&call, Moment::After) {
+            // What makes something new is looked for and not made again; all else is simply done once more.
+            if matches!(method, "PATCH" | "PUT") || path.ends_with("/reactions") {
+                self.again.insert(format!("{method} {path}"));
+            }
+            return Some(FaultKind::HangAfter);
+        }
+        None
+    }
+
+    /// Whether Titan is to be killed at this moment of this call; once.
+    fn hold(&mut self, call: &Call, moment: Moment) -> bool {
+        let point = Point::Call(call.clone(), moment);
+        let wanted = self.wanted.remove(&point);
+        if wanted {
+            self.hit.push(point);
+        }
+        wanted
     }
 }
 
@@ -166,7 +208,7 @@ impl Commits {
 
     /// Makes the first try of each of these commits of a step fail. Sequences remember it, because they outlive the
     /// transaction that is rolled back.
-    pub async fn refuse_first(world: &World, commits: &[String]) {
+    pub async fn refuse_first(world: &World, commits: &BTreeSet<String>) {
         sqlx::raw_sql(REFUSING).execute(world.store.pool()).await.expect("the trigger can be made");
         for (number, commit) in commits.iter().enumerate() {
             sqlx::query("SELECT refuse_first($1, $2)")
@@ -179,13 +221,14 @@ impl Commits {
     }
 
     /// What was to be refused and never tried.
-    pub async fn never_refused(world: &World) -> Vec<String> {
-        sqlx::query_scalar(
+    pub async fn never_refused(world: &World) -> BTreeSet<String> {
+        let never: Vec<String> = sqlx::query_scalar(
             "SELECT label FROM refusal r JOIN pg_sequences s ON s.sequencename = r.sequence WHERE s.last_value IS NULL",
         )
         .fetch_all(world.store.pool())
         .await
-        .expect("the store answers")
+        .expect("the store answers");
+        never.into_iter().collect()
     }
 
     /// Lets jobs whose commit was refused try again at once.
