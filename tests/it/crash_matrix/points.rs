@@ -192,7 +192,16 @@ pub struct Commits {
 impl Commits {
     /// Puts the triggers into a world's database and listens.
     pub async fn watch(world: &World) -> Self {
-        sqlx::raw_sql(TRIGGERS).execute(world.store.pool()).await.expect("the triggers can be made");
+        sqlx::raw_sql(ANNOUNCING).execute(world.store.pool()).await.expect("the functions can be made");
+        // Each in a transaction of its own: together they would hold locks that Titan, at work, waits for in another order.
+        for table in TABLES {
+            let trigger = format!(
+                "CREATE TRIGGER announce_crash_point AFTER INSERT OR UPDATE OR DELETE ON {table}
+                 FOR EACH ROW EXECUTE FUNCTION announce_crash_point()"
+            );
+            let made = sqlx::raw_sql(sqlx::AssertSqlSafe(trigger)).execute(world.store.pool()).await;
+            made.expect("the trigger can be made");
+        }
         let mut listener = PgListener::connect_with(world.store.pool()).await.expect("a connection");
         listener.listen(CHANNEL).await.expect("it listens");
         let (sender, announced) = mpsc::unbounded_channel();
@@ -252,9 +261,29 @@ impl Commits {
     }
 }
 
+/// The tables whose commits are points.
+const TABLES: [&str; 16] = [
+    "delivery",
+    "head_ledger",
+    "command",
+    "run",
+    "step",
+    "run_event",
+    "job",
+    "environment_lock",
+    "release",
+    "artifact",
+    "feedback",
+    "policy",
+    "project",
+    "repository",
+    "installation",
+    "change",
+];
+
 /// A commit is named after the table, what was done to the row, and what tells the row's state; a step and a feedback row
 /// also after what they know so far, so that an intent and its outcome are two points.
-const TRIGGERS: &str = r#"
+const ANNOUNCING: &str = r#"
 CREATE FUNCTION step_state(now_row jsonb) RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws(' ', now_row->>'name', now_row->>'status', '[' || string_agg(key, ',' ORDER BY key) || ']')
       FROM jsonb_each(now_row->'progress') WHERE value NOT IN ('null', 'false', '0', '""', '[]')
@@ -285,17 +314,6 @@ BEGIN
     END IF;
     PERFORM pg_notify('crash_points', concat_ws(' ', TG_TABLE_NAME, lower(TG_OP), state));
     RETURN NULL;
-END $$;
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['delivery', 'head_ledger', 'command', 'run', 'step', 'run_event', 'job',
-                                'environment_lock', 'release', 'artifact', 'feedback', 'policy', 'project',
-                                'repository', 'installation', 'change'] LOOP
-        EXECUTE format('CREATE TRIGGER announce_crash_point AFTER INSERT OR UPDATE OR DELETE ON %I
-                        FOR EACH ROW EXECUTE FUNCTION announce_crash_point()', name);
-    END LOOP;
 END $$;
 "#;
 
