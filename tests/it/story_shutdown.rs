@@ -1,4 +1,5 @@
-//! The real program, `titan serve`: stopped by its operator, killed by a crash, started again.
+//! The real program, `titan serve`: stopped by its operator, killed by a crash, started again. Crashes at every point are in
+//! `crash_matrix`.
 
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ async fn a_stop_in_the_middle_of_a_build_does_not_wait_for_it_and_the_next_start
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_while_render_deploys_leads_to_one_deploy_and_one_end() {
-    let mut world = world().armed().in_a_process().start().await;
+    let mut world = world().armed().replicas(1).start().await;
     let pr = world.proposed(GOOD).await;
     world.render.set_pace(Duration::from_secs(1));
     world.comment(pr, "carol", "/titan canary");
