@@ -89,6 +89,11 @@ impl CommandName {
         }
     }
 
+    /// Whether anything can be in its way; the others only answer, whoever asks.
+    pub fn has_gates(self) -> bool {
+        !matches!(self, Self::Status | Self::Help)
+    }
+
     /// One sentence for help, without a full stop.
     pub fn summary(self) -> &'static str {
         match self {

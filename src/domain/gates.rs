@@ -11,22 +11,22 @@ mod lock;
 mod person;
 mod project;
 mod service;
+mod table;
 
 use serde::{Deserialize, Serialize};
 
-pub use change::trustworthy;
 use change::{change_open, default_base, head_unchanged, not_fork, repository_here, up_to_date};
 pub use checks::asks_for_checks;
 use checks::required_checks;
 use code::{build_passed, protected_paths};
 pub use late::too_late;
 use lock::lock_free;
-pub use lock::{force_has_reason, holds_it, may_force, nobody_holds};
 pub use person::permission_for;
 use person::{approvals, permission};
 pub use project::choose_project;
 use project::{policy_valid, project_known};
 use service::{armed, canary_passed, inside_window, no_run_active, not_halted, rollback_target, target_given};
+pub use table::{grant, table};
 
 use super::ids::ProjectName;
 use super::reason::Reason;
@@ -149,7 +149,7 @@ pub fn judge(kind: RunKind, project: Option<&ProjectName>, snapshot: &Snapshot) 
     let Some(policy) = snapshot.policy.policy() else {
         return vec![permission(kind, snapshot), policy_valid(snapshot)];
     };
-    let chosen = choose_project(kind, project, policy, snapshot);
+    let chosen = choose_project(kind.command(), project, policy, snapshot);
     let fact = chosen.as_ref().ok().and_then(|name| name.as_ref()).and_then(|name| project_fact(snapshot, name));
     let name = chosen.as_ref().ok().and_then(Option::as_ref);
     // Whether the person may do this at all comes first: everything else is advice for somebody who may.

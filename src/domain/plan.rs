@@ -7,7 +7,7 @@ use super::gates::{self, GateResult};
 use super::ids::{CommitSha, Environment, ProjectName};
 use super::lock;
 use super::markdown::inline_code;
-use super::policy::{DeployVia, Grant, default_grant};
+use super::policy::DeployVia;
 use super::reason::Reason;
 use super::run::{RunKind, StepName};
 use super::snapshot::{PolicyFact, Snapshot};
@@ -155,8 +155,8 @@ pub enum Control {
 /// An answer that changes nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// The gate table of every run command.
-    Status(Vec<(RunKind, Vec<GateResult>)>),
+    /// The gate table of every command that is not only an answer.
+    Status(Vec<(CommandName, Vec<GateResult>)>),
     /// The commands and whether this person may give them.
     Help(Vec<(CommandName, GateResult)>),
 }
@@ -173,19 +173,17 @@ pub fn decide(command: &Command, snapshot: &Snapshot) -> Decision {
         CommandName::Propose | CommandName::Canary | CommandName::Promote | CommandName::Rollback => {
             RunKind::of(command.name).map_or_else(|| help(snapshot), |kind| start_or_refuse(kind, command, snapshot))
         }
-        CommandName::Status => Decision::Answer(Answer::Status(
-            RunKind::ALL.map(|kind| (kind, gates::judge(kind, command.project.as_ref(), snapshot))).to_vec(),
-        )),
+        CommandName::Status => Decision::Answer(Answer::Status(status(snapshot))),
         CommandName::Help => help(snapshot),
-        name => {
-            let permission = gates::permission_for(&snapshot.actor, &grant(name, snapshot));
-            let late = gates::too_late(command, snapshot);
-            if !permission.passed() || late.is_some() {
-                return refuse(name, command.project.clone(), std::iter::once(permission).chain(late).collect());
-            }
-            control(command, snapshot)
-        }
+        _ => control_or_refuse(command, snapshot),
     }
+}
+
+/// The commands that `/titan status` shows, with their gates.
+fn status(snapshot: &Snapshot) -> Vec<(CommandName, Vec<GateResult>)> {
+    let is_shown = |name: &CommandName| name.has_gates() && (*name != CommandName::Trust || snapshot.change.from_fork);
+    let table = |name| (name, gates::table(&Command::bare(name), snapshot));
+    CommandName::ALL.into_iter().filter(is_shown).map(table).collect()
 }
 
 fn start_or_refuse(kind: RunKind, command: &Command, snapshot: &Snapshot) -> Decision {
@@ -197,7 +195,7 @@ fn start_or_refuse(kind: RunKind, command: &Command, snapshot: &Snapshot) -> Dec
     let project = snapshot
         .policy
         .policy()
-        .and_then(|policy| gates::choose_project(kind, command.project.as_ref(), policy, snapshot).ok())
+        .and_then(|policy| gates::choose_project(command.name, command.project.as_ref(), policy, snapshot).ok())
         .flatten();
     if gates.iter().any(|gate| !gate.passed()) {
         if let Some(waiting) = wait(kind, project.as_ref(), &gates, snapshot) {
@@ -263,74 +261,47 @@ pub fn automatic_rollback(project: ProjectName, head: CommitSha, policy_hash: Op
     }
 }
 
-fn control(command: &Command, snapshot: &Snapshot) -> Decision {
-    let control = match command.name {
-        CommandName::Arm => Control::Arm,
-        CommandName::Disarm => Control::Disarm,
-        CommandName::Halt => Control::Halt { reason: command.reason.clone() },
-        CommandName::Resume => Control::Resume,
-        CommandName::Cancel => Control::Cancel,
-        CommandName::Lock | CommandName::Unlock => return lock_or_unlock(command, snapshot),
-        CommandName::Trust => return trust(command, snapshot),
-        _ => return help(snapshot),
+fn control_or_refuse(command: &Command, snapshot: &Snapshot) -> Decision {
+    let mut gates = gates::table(command, snapshot);
+    if let Some(late) = gates::too_late(command, snapshot) {
+        gates.insert(gates.len().min(1), late);
+    }
+    let project = snapshot.policy.policy().and_then(|policy| {
+        gates::choose_project(command.name, command.project.as_ref(), policy, snapshot).ok().flatten()
+    });
+    let control = match control(command, project.as_ref(), snapshot) {
+        Some(control) if gates.iter().all(GateResult::passed) => control,
+        _ => {
+            let project = match command.name {
+                CommandName::Lock | CommandName::Unlock => project.or_else(|| command.project.clone()),
+                _ => None,
+            };
+            return Decision::Refuse(Refusal { command: command.name, project, gates, would_do: Vec::new() });
+        }
     };
     Decision::Control(control)
 }
 
-fn trust(command: &Command, snapshot: &Snapshot) -> Decision {
-    let judged = gates::trustworthy(command, snapshot);
-    match judged.iter().all(GateResult::passed) {
-        true => Decision::Control(Control::Trust { head: snapshot.change.head.clone() }),
-        false => refuse(command.name, None, judged),
-    }
-}
-
-fn lock_or_unlock(command: &Command, snapshot: &Snapshot) -> Decision {
-    // The gates of a canary that concern the policy and the project are the ones that a lock by hand needs too.
-    let relevant = [gates::Gate::PolicyValid, gates::Gate::ProjectKnown];
-    let mut judged = gates::judge(RunKind::Canary, command.project.as_ref(), snapshot);
-    let find = |gate| judged.iter().find(|judged| judged.gate == gate).cloned();
-    let (change_open, no_run_active) = (find(gates::Gate::ChangeOpen), find(gates::Gate::NoRunActive));
-    judged.retain(|gate| relevant.contains(&gate.gate));
-    let project = snapshot
-        .policy
-        .policy()
-        .and_then(|policy| gates::choose_project(RunKind::Canary, command.project.as_ref(), policy, snapshot).ok())
-        .flatten();
-    let fact = snapshot.projects.iter().find(|fact| Some(&fact.name) == project.as_ref());
-    match command.name {
-        CommandName::Lock => {
-            judged.extend(change_open);
-            judged.extend(fact.map(|fact| gates::nobody_holds(snapshot, fact)));
-        }
-        _ if command.force => judged.extend([gates::may_force(snapshot), gates::force_has_reason(command)]),
-        // What a run is changing right now is not given to somebody else, and what others hold not by mistake.
-        _ => {
-            judged.extend(no_run_active);
-            judged.extend(fact.map(|fact| gates::holds_it(snapshot, fact)));
-        }
-    }
-    let Some(project) = project.filter(|_| judged.iter().all(GateResult::passed)) else {
-        let project = fact.map(|fact| fact.name.clone());
-        return refuse(command.name, project, judged);
-    };
-    Decision::Control(match command.name {
-        CommandName::Lock => Control::Lock { project, hold: lock::hold(&command.reason) },
-        _ => Control::Unlock { project, force: command.force, reason: command.reason.clone() },
+/// `None` without the project that it needs; then a gate says so.
+fn control(command: &Command, project: Option<&ProjectName>, snapshot: &Snapshot) -> Option<Control> {
+    let (reason, project) = (command.reason.clone(), project.cloned());
+    Some(match command.name {
+        CommandName::Arm => Control::Arm,
+        CommandName::Disarm => Control::Disarm,
+        CommandName::Halt => Control::Halt { reason },
+        CommandName::Resume => Control::Resume,
+        CommandName::Cancel => Control::Cancel,
+        CommandName::Lock => Control::Lock { project: project?, hold: lock::hold(&reason) },
+        CommandName::Unlock => Control::Unlock { project: project?, force: command.force, reason },
+        CommandName::Trust => Control::Trust { head: snapshot.change.head.clone() },
+        CommandName::Propose | CommandName::Canary | CommandName::Promote | CommandName::Rollback => return None,
+        CommandName::Status | CommandName::Help => return None,
     })
 }
 
 fn help(snapshot: &Snapshot) -> Decision {
-    let line = |name: CommandName| (name, gates::permission_for(&snapshot.actor, &grant(name, snapshot)));
+    let line = |name: CommandName| (name, gates::permission_for(&snapshot.actor, &gates::grant(name, snapshot)));
     Decision::Answer(Answer::Help(CommandName::ALL.map(line).to_vec()))
-}
-
-fn grant(command: CommandName, snapshot: &Snapshot) -> Grant {
-    snapshot.policy.policy().map_or_else(|| default_grant(command), |policy| policy.grant(command))
-}
-
-fn refuse(command: CommandName, project: Option<ProjectName>, gates: Vec<GateResult>) -> Decision {
-    Decision::Refuse(Refusal { command, project, gates, would_do: Vec::new() })
 }
 
 /// What a run would do, for people who watch Titan before they arm it.

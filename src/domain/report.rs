@@ -239,6 +239,11 @@ impl Links {
         format!("{}/api/runs/{id}/receipt", self.titan)
     }
 
+    /// Titan's page of a pull request, with every gate as it stands when it is opened.
+    pub fn gates(&self, repo: &RepoName, number: PrNumber) -> String {
+        format!("{}/{repo}/pull/{}", self.titan, number.0)
+    }
+
     /// A pull request's page.
     pub fn pull_request(&self, repo: &RepoName, number: PrNumber) -> String {
         format!("{}/{repo}/pull/{}", self.github, number.0)

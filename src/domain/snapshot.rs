@@ -56,11 +56,14 @@ fn no_policy() -> PolicyFact {
 /// Who asks, with the live permission.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActorFact {
-    /// GitHub login.
+    /// GitHub login, as it is now.
     pub login: String,
+    /// The login at the time of asking, when the person was renamed since.
+    #[serde(default)]
+    pub asked_as: Option<String>,
     /// The live role; `None` when GitHub could not be asked, which never counts as allowed.
     pub role: Option<Role>,
-    /// Whether GitHub knows somebody else under this login now: the one who asked was renamed or is gone.
+    /// Whether GitHub knows somebody else under this login now, and the one who asked is gone.
     pub is_other: bool,
     /// Of the teams that the policy names, whether the person is an active member now; `None` when GitHub did not tell.
     pub teams: Vec<(TeamName, Option<bool>)>,
@@ -69,7 +72,7 @@ pub struct ActorFact {
 impl ActorFact {
     /// Somebody with this role and in no team that a policy names.
     pub fn with_role(login: &str, role: Option<Role>) -> Self {
-        Self { login: login.to_owned(), role, is_other: false, teams: Vec::new() }
+        Self { login: login.to_owned(), asked_as: None, role, is_other: false, teams: Vec::new() }
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod events;
 mod explain;
-mod params;
+pub(super) mod params;
 mod projects;
 mod runs;
 

@@ -34,6 +34,11 @@ impl Links {
         format!("/{repo}")
     }
 
+    /// The path of a change's page, which is named as the pull request is at GitHub.
+    pub fn change(&self, repo: &RepoName, number: PrNumber) -> String {
+        format!("/{repo}/pull/{}", number.0)
+    }
+
     /// A pull request at GitHub.
     pub fn pull_request(&self, repo: &RepoName, number: PrNumber) -> String {
         format!("{}/{repo}/pull/{}", self.github, number.0)

@@ -6,6 +6,7 @@
 mod ansi;
 pub mod api;
 pub mod assets;
+mod explain;
 pub mod health;
 pub mod links;
 pub mod live;

@@ -1,8 +1,9 @@
-//! The pages: recent runs, one run, one repository, deliveries, dead jobs. The same truth as the comment and the checks, with live logs.
+//! The pages: recent runs, one run, one repository, one change with its gates, deliveries, dead jobs. The same truth as the comment and the checks, with live logs.
 //!
 //! A page shows and links; there is nothing on it that changes anything. It works without the script, which only makes
 //! it live.
 
+mod change;
 mod deliveries;
 mod error;
 mod index;
@@ -30,6 +31,7 @@ pub fn routes() -> Router<WebState> {
         .route("/jobs", get(jobs::show))
         .route("/runs/{id}", get(run::show))
         .route("/{owner}/{repo}", get(repository::show))
+        .route("/{owner}/{repo}/pull/{number}", get(change::show))
 }
 
 /// What every page's frame needs.

@@ -13,7 +13,7 @@ use super::{JOB_CHANNEL, Lease, Store, StoreError, storable, storable_json, word
 use crate::domain::gates::GateResult;
 use crate::domain::ids::{CommitSha, PrNumber};
 
-/// The gates by project (empty: none named) and by run command.
+/// The gates by project (empty: none named) and by command.
 pub type Tables = BTreeMap<String, BTreeMap<String, Vec<GateResult>>>;
 
 /// The gates of a change at one moment.
@@ -71,6 +71,51 @@ impl Store {
         .bind(storable(login))
         .fetch_one(&self.pool)
         .await?)
+    }
+
+    /// Who has given commands on a change, in the order of the alphabet.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_commanders(&self, change_id: i64) -> Result<Vec<String>, StoreError> {
+        Ok(sqlx::query_scalar(
+            "SELECT DISTINCT ON (lower(actor)) actor FROM command WHERE change_id = $1 AND source <> 'automatic'
+             ORDER BY lower(actor), id DESC LIMIT 200",
+        )
+        .bind(change_id)
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// Open changes of a repository on which somebody has given a command, the latest command first.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_open_changes(&self, repository_id: i64, limit: i64) -> Result<Vec<PrNumber>, StoreError> {
+        let numbers: Vec<i64> = sqlx::query_scalar(
+            "SELECT c.number FROM change c JOIN command ON command.change_id = c.id
+             WHERE c.repository_id = $1 AND c.open GROUP BY c.id ORDER BY max(command.id) DESC LIMIT $2",
+        )
+        .bind(repository_id)
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(numbers.into_iter().map(PrNumber).collect())
+    }
+
+    /// GitHub's number of whoever gave commands on a change under this login last; `None` when it is not known.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn find_commander_id(&self, change_id: i64, login: &str) -> Result<Option<i64>, StoreError> {
+        let found: Option<Option<i64>> = sqlx::query_scalar(
+            "SELECT actor_id FROM command WHERE change_id = $1 AND lower(actor) = lower($2) ORDER BY id DESC LIMIT 1",
+        )
+        .bind(change_id)
+        .bind(storable(login))
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(found.flatten())
     }
 
     /// Asks for the gates of a change as they stand for somebody (`""`: for nobody in particular). An answer that is

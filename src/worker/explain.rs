@@ -8,9 +8,8 @@ use super::{Done, JobError, Services};
 use crate::clock;
 use crate::domain::binding::Given;
 use crate::domain::command::{Command, CommandName};
-use crate::domain::gates::{Gate, judge};
+use crate::domain::gates::{Gate, table};
 use crate::domain::ids::ProjectName;
-use crate::domain::run::RunKind;
 use crate::domain::snapshot::Snapshot;
 use crate::store::explanations::Tables;
 use crate::store::jobs::Job;
@@ -53,11 +52,12 @@ async fn read(services: &Services, payload: &Payload) -> Result<Option<Snapshot>
         halt: None,
     };
     let change = services.store.ensure_change(repository.id, place.number).await?;
+    let id = services.store.find_commander_id(change.id, &payload.actor).await?;
     let question = Question {
         repository: &repository,
         repo_id: None,
         change: &change,
-        asker: Asker { login: &payload.actor, id: None },
+        asker: Asker { login: &payload.actor, id },
         command: &Command::bare(CommandName::Status),
         given: &Given::now(clock::now(), None),
         decides: false,
@@ -67,15 +67,17 @@ async fn read(services: &Services, payload: &Payload) -> Result<Option<Snapshot>
 }
 
 /// Every command's gates, without a project named and for each project. Nobody in particular has no permission to show.
+/// `status` and `help` are answered whoever asks.
 fn tables(snapshot: &Snapshot, for_nobody: bool) -> Tables {
     let projects = snapshot.policy.policy().into_iter().flat_map(|policy| policy.projects.keys());
-    let table = |project: Option<&ProjectName>| {
-        let gates = |kind: RunKind| {
-            let mut gates = judge(kind, project, snapshot);
+    let of = |project: Option<&ProjectName>| {
+        let gates = |name: CommandName| {
+            let mut gates = table(&Command { project: project.cloned(), ..Command::bare(name) }, snapshot);
             gates.retain(|gate| !for_nobody || gate.gate != Gate::Permission);
-            (kind.to_string(), gates)
+            (name.to_string(), gates)
         };
-        (project.map(ToString::to_string).unwrap_or_default(), RunKind::ALL.map(gates).into())
+        let commands = CommandName::ALL.into_iter().filter(|name| name.has_gates());
+        (project.map(ToString::to_string).unwrap_or_default(), commands.map(gates).collect())
     };
-    std::iter::once(None).chain(projects.map(Some)).map(table).collect()
+    std::iter::once(None).chain(projects.map(Some)).map(of).collect()
 }

@@ -79,6 +79,7 @@ async fn documented(spec: &contracts::Spec) -> Stage {
     stage.says("GET", "/app", 200, example("GET", "/app", 200));
     let membership = example("GET", "/orgs/{org}/teams/{team_slug}/memberships/{username}", 200);
     stage.says("GET", "/orgs/acme/teams/sre/memberships/octocat", 200, membership);
+    stage.says("GET", "/user/*", 200, example("GET", "/user/{account_id}", 200));
     let token = "/app/installations/{installation_id}/access_tokens";
     let mut minted = example("POST", token, 201);
     minted["token"] = "ghs_stage_documented".into();
@@ -138,6 +139,7 @@ async fn documented_answers_are_understood_and_every_request_is_documented() {
     repo.get_commit_tree(&head()).await.unwrap();
     repo.compare("main", head().as_str()).await.unwrap();
     assert!(repo.get_standing("octocat").await.unwrap().id.is_some());
+    assert_eq!(repo.find_login(1).await.unwrap().as_deref(), Some("octocat"));
     assert!(repo.is_in_team(&"acme/sre".parse().unwrap(), "octocat").await.unwrap());
     repo.list_required_checks("main").await.unwrap();
     assert!(!repo.get_commit_people(&head()).await.unwrap().people.is_empty());

@@ -38,6 +38,7 @@ mod story_limits;
 mod story_locks;
 mod story_paths;
 mod story_people;
+mod story_permissions;
 mod story_policy;
 mod story_production;
 mod story_propose;

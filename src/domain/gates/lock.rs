@@ -1,12 +1,11 @@
 //! Gates about locks: who holds an environment, who waits in front, and who may give a lock back.
 
 use super::person::permission_for;
-use super::{Gate, GateResult, fail, pass};
+use super::{Gate, GateResult, fail, grant, pass};
 use crate::domain::command::{Command, CommandName};
 use crate::domain::ids::Environment;
 use crate::domain::lock::{self, FORCE_ROLE, HeldFor};
 use crate::domain::markdown::{escape, inline_code};
-use crate::domain::policy::default_grant;
 use crate::domain::reason::Reason;
 use crate::domain::run::RunKind;
 use crate::domain::snapshot::{LockFact, ProjectFact, Snapshot};
@@ -54,8 +53,7 @@ pub fn holds_it(snapshot: &Snapshot, fact: &ProjectFact) -> GateResult {
 
 /// Who may take a lock away from another pull request.
 pub fn may_force(snapshot: &Snapshot) -> GateResult {
-    let policy = snapshot.policy.policy();
-    let mut grant = policy.map_or_else(|| default_grant(CommandName::Unlock), |p| p.grant(CommandName::Unlock));
+    let mut grant = grant(CommandName::Unlock, snapshot);
     grant.role = grant.role.max(FORCE_ROLE);
     permission_for(&snapshot.actor, &grant)
 }

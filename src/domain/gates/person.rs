@@ -2,29 +2,30 @@
 
 use chrono::{DateTime, SubsecRound, Utc};
 
-use super::{Gate, GateResult, fail, pass};
+use super::{Gate, GateResult, fail, grant, pass};
 use crate::domain::markdown::inline_code;
-use crate::domain::policy::{Grant, Policy, TeamName, default_grant};
+use crate::domain::policy::{Grant, Policy, TeamName};
 use crate::domain::reason::Reason;
 use crate::domain::run::RunKind;
 use crate::domain::snapshot::{ActorFact, Approval, RunFact, Snapshot};
 
 pub(super) fn permission(kind: RunKind, snapshot: &Snapshot) -> GateResult {
-    let command = kind.command();
-    let grant = snapshot.policy.policy().map_or_else(|| default_grant(command), |policy| policy.grant(command));
-    permission_for(&snapshot.actor, &grant)
+    permission_for(&snapshot.actor, &grant(kind.command(), snapshot))
 }
 
 /// Whether a person may give a command that needs this; also used for the commands that are not runs.
 pub fn permission_for(actor: &ActorFact, grant: &Grant) -> GateResult {
     let (gate, needed) = (Gate::Permission, grant.role);
-    let who = inline_code(&actor.login);
+    let who = match &actor.asked_as {
+        None => inline_code(&actor.login),
+        Some(before) => format!("{} ({} when asking)", inline_code(&actor.login), inline_code(before)),
+    };
     if actor.is_other {
         return fail(
             gate,
             Reason::PermissionUnknown,
-            format!("GitHub knows somebody else as {who} now: whoever asked was renamed or is gone"),
-            "comment the command again under the present name",
+            format!("GitHub knows somebody else as {who} now: whoever asked is gone"),
+            "comment the command again",
         );
     }
     match actor.role {

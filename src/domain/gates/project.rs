@@ -1,6 +1,7 @@
 //! Gates about the policy: that it can be read, and which project a command is for.
 
 use super::{Gate, GateResult, fail, pass};
+use crate::domain::command::CommandName;
 use crate::domain::ids::ProjectName;
 use crate::domain::lock::needed;
 use crate::domain::markdown::{escape, inline_code};
@@ -12,7 +13,7 @@ use crate::domain::snapshot::{FilesFact, PolicyFact, Snapshot};
 /// The project that a command is for: the named one, else the only one, else the only one that the change concerns.
 /// `Ok(None)` only for a policy without projects, where `propose` still checks paths and builds.
 pub fn choose_project(
-    kind: RunKind,
+    command: CommandName,
     named: Option<&ProjectName>,
     policy: &Policy,
     snapshot: &Snapshot,
@@ -31,7 +32,7 @@ pub fn choose_project(
         return Err(Box::new(fail(Gate::ProjectKnown, Reason::ProjectUnknown, observed, way_out)));
     }
     match names.as_slice() {
-        [] if kind == RunKind::Propose => Ok(None),
+        [] if command == CommandName::Propose => Ok(None),
         [] => Err(Box::new(fail(
             Gate::ProjectKnown,
             Reason::ProjectUnknown,
@@ -45,7 +46,7 @@ pub fn choose_project(
                 [only] => Ok(Some((*only).clone())),
                 several => {
                     let among = if several.is_empty() { names } else { several.to_vec() };
-                    let commands: Vec<String> = among.iter().map(|n| format!("`/titan {kind} {n}`")).collect();
+                    let commands: Vec<String> = among.iter().map(|n| format!("`/titan {command} {n}`")).collect();
                     Err(Box::new(fail(
                         Gate::ProjectKnown,
                         Reason::ProjectAmbiguous,

@@ -351,7 +351,7 @@ fn the_project_is_the_named_one_or_the_only_one_that_the_change_concerns() {
         let two = two_projects(files);
         let named: Option<ProjectName> = named.map(|n| n.parse().expect("a name"));
         let policy = two.policy.policy().expect("valid").clone();
-        match choose_project(RunKind::Canary, named.as_ref(), &policy, &two) {
+        match choose_project(CommandName::Canary, named.as_ref(), &policy, &two) {
             Ok(name) => Ok(name.map(|n| n.to_string())),
             Err(refused) => Err(refused.reason),
         }

@@ -15,17 +15,16 @@ use crate::domain::markdown::{escape, fence};
 use crate::domain::plan::{Control, Refusal};
 use crate::domain::policy::{FIRST_POLICY, POLICY_PATH};
 use crate::domain::reason::Reason;
-use crate::domain::run::RunKind;
 use crate::domain::snapshot::{Snapshot, WaitingFact};
 
 /// One gate as a row of a table: finished Markdown, fit for cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GateRow {
-    icon: &'static str,
-    gate: &'static str,
-    observed: String,
-    way_out: String,
-    reason: &'static str,
+    pub(super) icon: &'static str,
+    pub(super) gate: &'static str,
+    pub(super) observed: String,
+    pub(super) way_out: String,
+    pub(super) reason: &'static str,
 }
 
 impl From<&GateResult> for GateRow {
@@ -63,7 +62,7 @@ impl GateTable {
     /// What the command's line in the overview says.
     fn in_short(&self) -> String {
         match self.closed.as_slice() {
-            [] => "would start now".to_owned(),
+            [] => "would be done now".to_owned(),
             [first, rest @ ..] => {
                 let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
                 format!("{}{more}; {}", first.observed, first.way_out)
@@ -123,9 +122,9 @@ struct StatusAnswer<'a> {
     tables: Vec<GateTable>,
 }
 
-/// Every gate of every run command, as they stand for this person now.
-pub fn status(actor: &str, gates: &[(RunKind, Vec<GateResult>)], head: &CommitSha) -> String {
-    let tables: Vec<GateTable> = gates.iter().map(|(kind, gates)| GateTable::new(kind.to_string(), gates)).collect();
+/// Every gate of every command, as they stand for this person now.
+pub fn status(actor: &str, gates: &[(CommandName, Vec<GateResult>)], head: &CommitSha) -> String {
+    let tables: Vec<GateTable> = gates.iter().map(|(name, gates)| GateTable::new(name.to_string(), gates)).collect();
     let line = |table: &GateTable| StatusLine {
         icon: if table.closed.is_empty() { Mark::Good } else { Mark::Bad }.icon(),
         command: table.command.clone(),

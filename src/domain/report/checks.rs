@@ -10,6 +10,7 @@ mod service;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::answer::GateRow;
 use super::next::next_commands;
 use super::words::{cell, code};
 use super::{ChangeFacts, RunFacts};
@@ -204,6 +205,10 @@ struct Common {
     actor: String,
     pull_request: String,
     page: String,
+    /// Titan's page of the change.
+    now: String,
+    /// Why it was let in; empty for a run that nobody asked for.
+    gates: Vec<GateRow>,
 }
 
 impl Common {
@@ -214,6 +219,8 @@ impl Common {
             actor: if run.cause.is_some() { "Titan, by itself".to_owned() } else { cell(&code(&run.actor)) },
             pull_request: format!("[{}]({})", change.number, change.links.pull_request(&change.repo, change.number)),
             page: change.links.run(run.id),
+            now: change.links.gates(&change.repo, change.number),
+            gates: run.gates.iter().map(GateRow::from).collect(),
         }
     }
 }

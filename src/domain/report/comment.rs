@@ -40,6 +40,8 @@ pub struct ChangeView {
     pub history: Vec<HistoryRow>,
     /// Titan's page of the newest run, else Titan's own address.
     pub page: String,
+    /// Titan's page of the change.
+    pub gates: String,
 }
 
 /// One command of the past.
@@ -73,6 +75,7 @@ pub fn change_view(change: &ChangeFacts) -> ChangeView {
         now: now(change),
         answer: change.answer.trim().to_owned(),
         history: history(change),
+        gates: change.links.gates(&change.repo, change.number),
         page: change.runs.first().map_or_else(|| change.links.titan.clone(), |run| change.links.run(run.id)),
     }
 }

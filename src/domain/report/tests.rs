@@ -102,7 +102,7 @@ fn every_gate_of_every_command_is_listed() {
         result(Gate::Armed, Some(Reason::NotArmed), "deployment is off", "an admin turns it on with `/titan arm`"),
         result(Gate::LockFree, Some(Reason::LockHeld), "`eve` holds `canary` | since today", "wait"),
     ];
-    let gates = [(RunKind::Propose, open), (RunKind::Canary, closed)];
+    let gates = [(CommandName::Propose, open), (CommandName::Canary, closed)];
     look("a_status", &answer::status("alice", &gates, &head()));
 }
 

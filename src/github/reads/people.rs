@@ -226,6 +226,20 @@ impl RepoClient {
         }
     }
 
+    /// The present login of whoever has this number; `None` when nobody has it any more.
+    ///
+    /// # Errors
+    /// Only when GitHub could not be asked.
+    pub async fn find_login(&self, id: i64) -> Result<Option<String>, GitHubError> {
+        match self.send(Access::Read, &Call::get(format!("/user/{id}"))).await.and_then(|answer| answer.json::<User>())
+        {
+            // An answer about somebody else is none.
+            Ok(user) => Ok(Some(user.login).filter(|_| user.id == id)),
+            Err(GitHubError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether a person is an active member of a team: not invited only.
     ///
     /// # Errors

@@ -9,17 +9,17 @@ use crate::http::problem::Problem;
 
 /// The parameters of a query. Of a repeated one the last counts; an empty one counts as absent.
 #[derive(Debug, Default)]
-pub(super) struct Params(Vec<(String, String)>);
+pub(in crate::http) struct Params(Vec<(String, String)>);
 
 impl Params {
     /// Reads a query string.
-    pub(super) fn new(RawQuery(query): RawQuery) -> Self {
+    pub(in crate::http) fn new(RawQuery(query): RawQuery) -> Self {
         let query = query.unwrap_or_default();
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
     /// The text of a parameter.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
+    pub(in crate::http) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|v| !v.is_empty())
     }
 
@@ -27,7 +27,7 @@ impl Params {
     ///
     /// # Errors
     /// 400 when it is there and has another shape.
-    pub(super) fn read<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
+    pub(in crate::http) fn read<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
         let parse = |text: &str| {
             text.parse().map_err(|_| Problem::bad_parameter(format!("`{name}` cannot be read; expected {expected}")))
         };

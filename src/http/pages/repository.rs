@@ -20,6 +20,8 @@ use crate::store::runs::RunFilter;
 
 /// Runs on the page.
 const RUNS: i64 = 20;
+/// Pull requests on the page.
+const CHANGES: i64 = 30;
 /// Versions of a project on the page.
 const HISTORY: i64 = 20;
 /// First parts of paths that are not accounts.
@@ -34,8 +36,15 @@ struct RepositoryPage {
     armed: bool,
     halt: Option<HaltView>,
     projects: Vec<ProjectView>,
+    /// Open pull requests with commands, the latest first.
+    changes: Vec<ChangeLink>,
     runs: Html,
     all_runs: String,
+}
+
+struct ChangeLink {
+    number: String,
+    url: String,
 }
 
 struct HaltView {
@@ -130,6 +139,8 @@ async fn repository(state: &WebState, owner: &str, name: &str) -> Result<Respons
         let history = state.store.list_release_history(pipeline.project.id, HISTORY).await?;
         views.push(project(&links, &repo, pipeline, history));
     }
+    let change = |number| ChangeLink { number: format!("{number}"), url: links.change(&repo, number) };
+    let changes = state.store.list_open_changes(id, CHANGES).await?.into_iter().map(change).collect();
     let filter = RunFilter { repository_id: Some(id), ..RunFilter::default() };
     let runs = state.store.list_runs(&filter, RUNS).await?;
     Ok(page(&RepositoryPage {
@@ -138,6 +149,7 @@ async fn repository(state: &WebState, owner: &str, name: &str) -> Result<Respons
         armed,
         halt: halt.map(|halt| HaltView { by: halt.by, reason: halt.reason }),
         projects: views,
+        changes,
         runs: RunTable::html(Scope::Repository, &links, &runs)?,
         all_runs: format!("/api/runs?repository={repo}"),
         repo: repo.to_string(),

@@ -5,7 +5,7 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 
-use super::words::{Badge, Moment, bytes, took};
+use super::words::{Badge, GateView, Moment, bytes, took};
 use super::{Frame, PageError, page};
 use crate::domain::gates::GateResult;
 use crate::domain::ids::RunId;
@@ -42,6 +42,7 @@ struct RunPage {
     repo_url: String,
     number: String,
     pull_url: String,
+    change_url: String,
     commit: String,
     commit_url: String,
     actor: String,
@@ -106,14 +107,6 @@ struct StepView {
 struct FileView {
     path: String,
     reason: String,
-}
-
-struct GateView {
-    badge: Badge,
-    gate: &'static str,
-    reason: &'static str,
-    observed: Html,
-    way_out: Html,
 }
 
 struct BakeView {
@@ -194,6 +187,7 @@ async fn assemble(
         repo_url: links.repository(&run.repo),
         number: run.number.to_string(),
         pull_url: links.pull_request(&run.repo, run.number),
+        change_url: links.change(&run.repo, run.number),
         commit: run.head.short().to_owned(),
         commit_url: links.commit(&run.repo, &run.head),
         actor: run.actor.clone(),
@@ -215,7 +209,7 @@ async fn assemble(
         files: files.into_iter().take(LISTED_FILES).collect(),
         bake: bake(state, facts).await?,
         failed_gates: facts.gates.iter().filter(|gate| !gate.passed()).count(),
-        gates: facts.gates.iter().map(gate_view).collect(),
+        gates: facts.gates.iter().map(GateView::from).collect(),
         checks: checks.into_iter().map(|(name, id)| (name, links.check_run(&run.repo, id))).collect(),
         artifacts: artifacts.iter().map(|a| format!("{} ({})", a.kind, bytes(a.bytes))).collect(),
         events_url: format!("/api/runs/{}/events?log=html&after={place}", run.id),
@@ -303,16 +297,6 @@ fn step_view(step: &StepFacts) -> StepView {
 
 fn file_view(offence: &crate::domain::paths::Offence) -> FileView {
     FileView { path: offence.path.clone(), reason: offence.reason.clone() }
-}
-
-fn gate_view(gate: &GateResult) -> GateView {
-    GateView {
-        badge: Badge::of_gate(gate.passed()),
-        gate: gate.gate.as_str(),
-        reason: gate.reason.map_or("", |reason| reason.code()),
-        observed: markdown::line(&gate.observed),
-        way_out: markdown::line(&gate.way_out),
-    }
 }
 
 /// The bake's numbers and picture; `None` when nothing was sampled.

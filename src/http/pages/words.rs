@@ -3,10 +3,37 @@
 use chrono::{DateTime, Utc};
 
 use crate::clock;
+use crate::domain::gates::GateResult;
 use crate::domain::report::{self, Mark};
 use crate::domain::run::{Conclusion, RunStatus, StepStatus};
 use crate::domain::verdict::Verdict;
-use crate::http::markdown::Html;
+use crate::http::markdown::{self, Html};
+
+/// One gate as a row of a table.
+pub struct GateView {
+    /// Open or closed.
+    pub badge: Badge,
+    /// Its name.
+    pub gate: &'static str,
+    /// The code of a closed gate; else empty.
+    pub reason: &'static str,
+    /// What was seen.
+    pub observed: Html,
+    /// What to do about it.
+    pub way_out: Html,
+}
+
+impl From<&GateResult> for GateView {
+    fn from(gate: &GateResult) -> Self {
+        Self {
+            badge: Badge::of_gate(gate.passed()),
+            gate: gate.gate.as_str(),
+            reason: gate.reason.map_or("", |reason| reason.code()),
+            observed: markdown::line(&gate.observed),
+            way_out: markdown::line(&gate.way_out),
+        }
+    }
+}
 
 /// How something stands: never by colour alone.
 #[derive(Debug, Clone)]
@@ -57,6 +84,14 @@ impl Badge {
             StepStatus::Succeeded => Self::new("good", "done"),
             StepStatus::Failed => Self::new("bad", "failed"),
             StepStatus::Skipped => Self::new("stopped", "skipped"),
+        }
+    }
+
+    /// Of all gates of a command together.
+    pub fn of_gates(open: bool) -> Self {
+        match open {
+            true => Self::new("good", "open"),
+            false => Self::new("bad", "closed"),
         }
     }
 

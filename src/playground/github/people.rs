@@ -103,6 +103,16 @@ impl GitHub {
         });
     }
 
+    /// Takes an account away: deleted or suspended, nobody is told of it any more.
+    pub fn remove_user(&self, login: &str) {
+        self.sim.with(|state| state.accounts.retain(|known, _| !known.eq_ignore_ascii_case(login)));
+    }
+
+    /// Gives a person another login. The number, the roles, the teams and what was said go along; the old login is free.
+    pub fn rename_user(&self, login: &str, now: &str) {
+        self.act(login, |state| state.rename(login, now));
+    }
+
     /// Locks or unlocks a conversation.
     pub fn set_locked(&self, full_name: &str, number: u64, locked: bool) -> Result<()> {
         self.sim.with(|state| {

@@ -31,19 +31,22 @@ pub(super) async fn actor(
     policy: Option<&Policy>,
 ) -> Result<ActorFact, JobError> {
     let (asker, command) = (question.asker, question.command.name);
-    let (role, is_other) = match standing(question, client, asker.login, asker.id).await? {
-        Known::Role(role) => (Some(role), false),
-        Known::Other => (None, true),
-        Known::Nothing => (None, false),
+    let mut fact = match standing(question, client, asker.login, asker.id).await? {
+        Known::Role(role) => ActorFact::with_role(asker.login, Some(role)),
+        Known::Renamed { now, role } => {
+            let asked_as = Some(asker.login.to_owned());
+            ActorFact { asked_as, ..ActorFact::with_role(&now, Some(role)) }
+        }
+        Known::Other => ActorFact { is_other: true, ..ActorFact::with_role(asker.login, None) },
+        Known::Nothing => ActorFact::with_role(asker.login, None),
     };
-    let mut teams = Vec::new();
-    if role > Some(Role::Read) {
+    if fact.role > Some(Role::Read) {
         for team in wanted_teams(command, policy) {
-            let is_in = member(client, &team, asker.login).await?;
-            teams.push((team, is_in));
+            let is_in = member(client, &team, &fact.login).await?;
+            fact.teams.push((team, is_in));
         }
     }
-    Ok(ActorFact { is_other, teams, ..ActorFact::with_role(asker.login, role) })
+    Ok(fact)
 }
 
 /// The teams that matter: of one command, or of all when every gate is to be shown.
@@ -72,26 +75,47 @@ async fn member(client: &RepoClient, team: &TeamName, login: &str) -> Result<Opt
     }
 }
 
-/// What GitHub says of a login.
+/// What GitHub says of a person.
 enum Known {
     Role(Role),
-    /// Somebody else has the login now.
+    /// The same person has another login now.
+    Renamed {
+        now: String,
+        role: Role,
+    },
+    /// Somebody else has the login now, and whoever asked is gone.
     Other,
     Nothing,
 }
 
+/// What a person is to the repository now. The number is the person: a role is found by a login, and counts only when
+/// GitHub says whose it is.
 async fn standing(
     question: &Question<'_>,
     client: &RepoClient,
     login: &str,
     id: Option<i64>,
 ) -> Result<Known, JobError> {
-    match client.get_standing(login).await {
-        Ok(found) => match (id, found.id) {
-            (Some(asked), Some(now)) if asked != now => Ok(Known::Other),
-            _ => Ok(Known::Role(found.role)),
-        },
+    match follow(client, login, id).await {
+        Ok(known) => Ok(known),
         Err(error) => question.unknown(error, |_| Known::Nothing),
+    }
+}
+
+async fn follow(client: &RepoClient, login: &str, id: Option<i64>) -> Result<Known, GitHubError> {
+    let found = client.get_standing(login).await?;
+    let Some(asked) = id.filter(|asked| found.id != Some(*asked)) else { return Ok(Known::Role(found.role)) };
+    let login_is_taken = found.id.is_some();
+    let present = if asked > 0 { client.find_login(asked).await? } else { None };
+    match present {
+        // GitHub told a role without saying whose, but the login still is the person's.
+        Some(present) if present.eq_ignore_ascii_case(login) && !login_is_taken => Ok(Known::Role(found.role)),
+        Some(now) if !now.eq_ignore_ascii_case(login) => match client.get_standing(&now).await? {
+            found if found.id == Some(asked) => Ok(Known::Renamed { now, role: found.role }),
+            _ => Ok(Known::Other),
+        },
+        None if !login_is_taken && found.role == Role::None => Ok(Known::Role(Role::None)),
+        _ => Ok(Known::Other),
     }
 }
 
@@ -115,15 +139,17 @@ pub(super) async fn reviews(
             continue;
         }
         let id = Some(review.user_id).filter(|id| *id > 0);
-        if !matches!(standing(question, client, &review.login, id).await?, Known::Role(role) if role >= Role::Write) {
-            continue;
-        }
+        let login = match standing(question, client, &review.login, id).await? {
+            Known::Role(role) if role >= Role::Write => review.login,
+            Known::Renamed { now, role } if role >= Role::Write => now,
+            _ => continue,
+        };
         match review.state {
             ReviewState::Approved => {
-                let by = Person { login: review.login, id };
+                let by = Person { login, id };
                 fact.approvals.push(Approval { by, commit: review.commit, at: review.submitted_at });
             }
-            _ => fact.objections.push(review.login),
+            _ => fact.objections.push(login),
         }
     }
     let head = client.get_commit_people(&pull.head).await?;

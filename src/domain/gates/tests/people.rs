@@ -214,3 +214,14 @@ fn every_check_that_is_not_green_is_named() {
     assert!(gate.observed.contains("ended as `cancelled`") && gate.observed.contains("has not reported"), "{gate:?}");
     assert!(gate.observed.ends_with("and 4 more"), "{gate:?}");
 }
+
+#[test]
+fn somebody_who_was_renamed_is_told_by_both_names_and_somebody_else_gets_nothing() {
+    let grant = Grant { role: Role::Write, teams: Vec::new(), users: vec!["robert".to_owned()] };
+    let asked_as = Some("rob".to_owned());
+    let renamed = ActorFact { asked_as, ..ActorFact::with_role("robert", Some(Role::Write)) };
+    let judged = permission_for(&renamed, &grant);
+    assert!(judged.passed() && judged.observed.starts_with("`robert` (`rob` when asking) has `write`"), "{judged:?}");
+    let other = ActorFact { is_other: true, ..ActorFact::with_role("rob", Some(Role::Admin)) };
+    assert_eq!(permission_for(&other, &grant).reason, Some(Reason::PermissionUnknown));
+}

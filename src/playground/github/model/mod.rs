@@ -201,6 +201,28 @@ impl State {
         account
     }
 
+    /// Gives an account another login, with everything that hangs on it.
+    pub fn rename(&mut self, login: &str, now: &str) {
+        let Some(mut account) = self.accounts.remove(login) else { return };
+        now.clone_into(&mut account.login);
+        self.accounts.insert(now.to_owned(), account);
+        let rename = |author: &mut String| {
+            if author == login {
+                now.clone_into(author);
+            }
+        };
+        for repository in self.repositories.values_mut() {
+            moved(&mut repository.collaborators, login, now);
+            moved(&mut repository.custom_roles, login, now);
+            repository.comments.iter_mut().for_each(|comment| rename(&mut comment.author));
+            for issue in repository.issues.values_mut() {
+                rename(&mut issue.author);
+                issue.pull.iter_mut().flat_map(|pull| &mut pull.reviews).for_each(|review| rename(&mut review.author));
+            }
+        }
+        self.teams.values_mut().for_each(|team| moved(team, login, now));
+    }
+
     /// The repository of that full name, upper and lower case alike.
     pub fn repository(&self, full_name: &str) -> Option<&Repository> {
         let key = self.repository_key(full_name)?;
@@ -253,5 +275,11 @@ impl State {
             (false, _) if repository.issues.values().any(merged) => "CONTRIBUTOR",
             (false, _) => "NONE",
         }
+    }
+}
+
+fn moved<T>(of: &mut BTreeMap<String, T>, from: &str, to: &str) {
+    if let Some(value) = of.remove(from) {
+        of.insert(to.to_owned(), value);
     }
 }

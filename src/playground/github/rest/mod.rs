@@ -196,6 +196,13 @@ fn user(state: &mut State, call: &Call) -> Result<Answer, Failure> {
     Ok(Answer::ok(state.view().public_user(account)))
 }
 
+/// `GET /user/{account_id}`: whoever has the number, under the present login.
+fn user_by_id(state: &mut State, call: &Call) -> Result<Answer, Failure> {
+    let id: u64 = call.number("account_id")?;
+    let account = state.accounts.values().find(|account| account.id == id).ok_or_else(Failure::not_found)?;
+    Ok(Answer::ok(state.view().public_user(account)))
+}
+
 /// `GET /versions`.
 fn versions(_: &mut State, _: &Call) -> Result<Answer, Failure> {
     Ok(Answer::ok(json!(["2026-03-10", "2022-11-28"])))

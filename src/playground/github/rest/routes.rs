@@ -58,6 +58,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/rate_limit", Needs::Anyone, super::rate_limit),
     route("GET", "/versions", Needs::Anyone, super::versions),
     route("GET", "/users/{username}", Needs::Anyone, super::user),
+    route("GET", "/user/{account_id}", Needs::Anyone, super::user_by_id),
     route("GET", "/orgs/{org}/teams/{team_slug}/memberships/{username}", READ_MEMBERS, repositories::membership),
     route("GET", "/repos/{owner}/{repo}", METADATA, repositories::repository),
     route("GET", "/repos/{owner}/{repo}/installation", Needs::App, apps::repository_installation),
