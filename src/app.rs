@@ -10,23 +10,25 @@ use secrecy::ExposeSecret;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{BuildConfig, Config, DatabaseConfig};
 use crate::github::{GitHub, GitHubSettings};
-use crate::http::{EventHub, WebState, router};
+use crate::http::{Builds, EventHub, WebState, router};
 use crate::postgres::{Binaries, Durability, OwnPostgres};
 use crate::probe::Prober;
 use crate::redact::Redactor;
 use crate::render::{Render, RenderSettings};
 use crate::sandbox::{self, Isolation, Rules};
+use crate::scratch::Scratch;
 use crate::store::Store;
 use crate::worker::Services;
 use crate::worker::governor::SharedBudgets;
 use crate::worker::pace::Pace;
 use crate::worker::pool::Pool;
+use crate::worker::retention::Retention;
 
 /// A build gets at most so much memory when the operator says nothing.
 const MOST_MEMORY: u64 = 4 << 30;
@@ -164,7 +166,9 @@ impl App {
         };
         let events = EventHub::start(store.clone());
         let stop = CancellationToken::new();
+        let (looked, builds) = watch::channel(Builds::default());
         let state = WebState {
+            builds,
             store: store.clone(),
             webhook_secrets: Arc::from(config.github.webhook_secrets.clone()),
             public_url: config.public_url.clone(),
@@ -173,7 +177,7 @@ impl App {
             metrics: metrics(),
         };
         let server = tokio::spawn(serve(listener, state, stop.clone()));
-        tokio::spawn(look_at_isolation(services.clone()));
+        tokio::spawn(look_at_isolation(services.clone(), looked));
         let workers = tokio::spawn(work(services, migrated, stop.clone()));
         tracing::info!(%address, public_url = %config.public_url, "titan is up");
         Ok(Self { address, store, events, stop, server, workers, database })
@@ -223,7 +227,9 @@ fn services(config: &Config, store: &Store, options: Options) -> Result<Services
         public_url: config.public_url.clone(),
         github_url: config.github.web_url.clone(),
         build_rules: Rules { hidden: hidden(config, &output_dir), ..build_rules(&config.build) },
-        output_dir,
+        scratch: Scratch::new(&output_dir)
+            .map_err(|source| StartError::OutputDir { path: output_dir.clone(), source })?,
+        retention: Retention { deliveries: config.keep_deliveries, logs: config.keep_logs },
         supervisor: options.supervisor,
         pace: options.pace,
         build_slots: Arc::new(Semaphore::new(BUILD_SLOTS)),
@@ -257,21 +263,29 @@ fn usual_memory() -> u64 {
     total.map_or(MOST_MEMORY, |kib: u64| (kib * 1024 / 2).min(MOST_MEMORY))
 }
 
-/// Tries the isolation of builds once and says loudly what holds from now on. Each build is isolated anew whatever this
+/// Tries the isolation of builds once and says loudly, and to `/api/ready`, what holds from now on. Each build is isolated anew whatever this
 /// says; an operator should not learn from the first build that none can be.
-async fn look_at_isolation(services: Services) {
+async fn look_at_isolation(services: Services, looked: watch::Sender<Builds>) {
     let rules = &services.build_rules;
     if rules.isolation == Isolation::Off {
         tracing::warn!("BUILD_ISOLATION=off: builds are NOT isolated; whoever may propose can read what Titan can");
+        looked.send_replace(Builds::Off);
         return;
     }
-    match sandbox::check(&services.supervisor, rules, &services.output_dir.join("builds")).await {
-        Ok(memory) => tracing::info!(memory_is_limited_by = %memory, "builds are isolated"),
-        Err(why) => tracing::error!(
-            %why,
-            "builds are REFUSED, because they cannot be isolated here; BUILD_ISOLATION=off would build without"
-        ),
-    }
+    let found = match sandbox::check(&services.supervisor, rules, &services.scratch.builds()).await {
+        Ok(memory) => {
+            tracing::info!(memory_is_limited_by = %memory, "builds are isolated");
+            Builds::Works { memory_is_limited_by: memory.to_string() }
+        }
+        Err(why) => {
+            tracing::error!(
+                %why,
+                "builds are REFUSED, because they cannot be isolated here; BUILD_ISOLATION=off would build without"
+            );
+            Builds::Missing { why }
+        }
+    };
+    looked.send_replace(found);
 }
 
 fn usable(path: &Path) -> Result<PathBuf, StartError> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -81,6 +82,17 @@ pub const SETTINGS: &[Setting] = &[
     setting("BUILD_CPUS", "processors of one build, such as `1.5`", "all"),
     setting("BUILD_DISK_MB", "what one build may write", "`8192`"),
     setting("BUILD_OUTPUT_MB", "what one build may print", "`16`"),
+    setting(
+        "KEEP_DELIVERIES_DAYS",
+        "how long webhook deliveries are remembered; GitHub repeats them for three days, an Enterprise Server for seven",
+        "`30`, at least `10`",
+    ),
+    setting(
+        "KEEP_LOGS_DAYS",
+        "how long build logs, probes and live events of finished runs are kept; runs, releases, decisions and the audit log \
+         stay",
+        "`90`",
+    ),
     setting("TITAN_PG_BIN", "folder with `postgres` and `initdb` for the own Postgres", "found on the machine"),
     setting("RUST_LOG", "log filter", "`info`"),
 ];
@@ -151,6 +163,10 @@ pub struct Config {
     pub allow_private: Vec<IpNet>,
     /// What holds for builds.
     pub build: BuildConfig,
+    /// How long webhook deliveries are remembered.
+    pub keep_deliveries: Duration,
+    /// How long logs and probes of finished runs are kept.
+    pub keep_logs: Duration,
     /// The file with the private key, when it is in one: builds must not see it.
     pub key_file: Option<PathBuf>,
     /// Folder of Postgres programs.
@@ -219,6 +235,8 @@ impl Config {
         let render = reader.render();
         let allow_private = reader.networks("ALLOW_PRIVATE_TARGETS");
         let build = reader.build();
+        let keep_deliveries = reader.days("KEEP_DELIVERIES_DAYS", 10..=3650, 30);
+        let keep_logs = reader.days("KEEP_LOGS_DAYS", 1..=3650, 90);
         let database = DatabaseConfig::read(vars);
         let key_file = reader.get("GITHUB_APP_PRIVATE_KEY").filter(|key| !key.starts_with(PEM)).map(PathBuf::from);
         if let Some(github) = github.filter(|_| reader.errors.is_empty()) {
@@ -231,6 +249,8 @@ impl Config {
                 output_dir: database.output_dir,
                 allow_private,
                 build,
+                keep_deliveries,
+                keep_logs,
                 key_file,
                 pg_bin: database.pg_bin,
             });
@@ -387,6 +407,10 @@ impl Reader<'_> {
         number
     }
 
+    fn days(&mut self, name: &str, range: std::ops::RangeInclusive<u64>, default: u64) -> Duration {
+        Duration::from_secs(self.number(name, range).unwrap_or(default) * 24 * 3600)
+    }
+
     /// Absolute folders. The whole machine, or a part that isolation makes anew, is no folder of tools.
     fn folders(&mut self, name: &str) -> Vec<PathBuf> {
         const NOT: [&str; 10] = ["/", "/proc", "/sys", "/dev", "/run", "/tmp", "/etc", "/home", "/root", "/var"];
@@ -452,6 +476,8 @@ mod tests {
             ("BUILD_TOOLS", "/opt/x:/"),
             ("BUILD_MEMORY_MB", "1"),
             ("BUILD_CPUS", "NaN"),
+            ("KEEP_DELIVERIES_DAYS", "7"),
+            ("KEEP_LOGS_DAYS", "0"),
         ]))
         .expect_err("must not be accepted")
         .to_string();
@@ -467,6 +493,8 @@ mod tests {
             "BUILD_TOOLS",
             "BUILD_MEMORY_MB",
             "BUILD_CPUS",
+            "KEEP_DELIVERIES_DAYS",
+            "KEEP_LOGS_DAYS",
         ] {
             assert!(errors.contains(name), "{name} is missing in {errors}");
         }

@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod probe;
 pub mod render;
 pub mod sandbox;
+pub mod scratch;
 
 pub mod store;
 

@@ -46,7 +46,7 @@ reasons! {
     RepositoryMoved "repository_moved" "the repository has another name or owner by now";
     BaseNotDefault "base_not_default" "the pull request does not go to the repository's default branch";
     PermissionDenied "permission_denied" "the person's role in the repository is too low";
-    PermissionUnknown "permission_unknown" "GitHub could not be asked for the person's role";
+    PermissionUnknown "permission_unknown" "GitHub did not tell the person's role, or the account is gone";
     NotNamed "not_named" "the policy names teams or people for the command, and the person is not among them";
     TeamUnknown "team_unknown" "GitHub could not be asked whether the person is in a team that the policy names";
     ForkNotTrusted "fork_not_trusted" "the change comes from a fork and nobody has trusted this commit";

@@ -28,11 +28,13 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
+use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use url::Url;
 
 use crate::store::Store;
+pub use health::Builds;
 pub use live::EventHub;
 use problem::Problem;
 
@@ -64,6 +66,8 @@ pub struct WebState {
     pub github_url: Url,
     /// Announces runs that have something new.
     pub events: EventHub,
+    /// What becomes of builds on this machine.
+    pub builds: watch::Receiver<Builds>,
     /// The process's own counters.
     pub metrics: PrometheusHandle,
 }

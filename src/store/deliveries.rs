@@ -84,7 +84,9 @@ impl Store {
     /// When the database says no.
     pub async fn count_deliveries(&self) -> Result<DeliveryFigures, StoreError> {
         let figures = "SELECT count(*) AS received, count(ignored) AS ignored,
-                              COALESCE(sum(duplicates), 0)::bigint AS duplicates FROM delivery";
+                              (COALESCE(sum(duplicates), 0) + COALESCE(
+                                  (SELECT total FROM removed WHERE counter = 'duplicates'), 0))::bigint AS duplicates
+                       FROM delivery";
         Ok(sqlx::query_as(figures).fetch_one(&self.pool).await?)
     }
 }

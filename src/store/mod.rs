@@ -22,6 +22,7 @@ pub mod pipelines;
 pub mod policies;
 pub mod receipts;
 pub mod recovery;
+pub mod retention;
 pub mod runs;
 pub mod steps;
 pub mod targets;

@@ -17,6 +17,8 @@ pub enum Lookout {
     Deliveries,
     /// The comments of changes that are under way.
     Comments,
+    /// What is old enough to be removed.
+    Retention,
 }
 
 impl Lookout {
@@ -24,6 +26,7 @@ impl Lookout {
         match self {
             Self::Deliveries => "deliveries",
             Self::Comments => "comments",
+            Self::Retention => "retention",
         }
     }
 }
@@ -312,7 +315,8 @@ impl Store {
         Ok(sqlx::query_as(
             "SELECT count(*) FILTER (WHERE d.id IS NOT NULL) AS arrived,
                     count(*) FILTER (WHERE d.id IS NULL) AS missing,
-                    COALESCE(sum(r.times), 0)::bigint AS asked,
+                    (COALESCE(sum(r.times), 0) + COALESCE(
+                        (SELECT total FROM removed WHERE counter = 'redeliveries'), 0))::bigint AS asked,
                     (SELECT count(*) FROM recovered_comment) AS commands
              FROM redelivery r LEFT JOIN delivery d ON d.id = r.guid",
         )

@@ -104,7 +104,7 @@ async fn trees(
     if commits[0] == commits[1] {
         return Ok(Ok(TreeDiff::default()));
     }
-    let folder = Folder(services.output_dir.join("trees").join(uuid::Uuid::now_v7().to_string()));
+    let folder = Folder(services.scratch.trees().join(uuid::Uuid::now_v7().to_string()));
     let deadline = tokio::time::Instant::now() + FETCH_LIMIT;
     let url = client.git_url();
     let (url, folder) = (&url, &folder.0);

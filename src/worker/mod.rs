@@ -15,6 +15,7 @@ pub mod pool;
 mod press;
 pub mod reconcile;
 pub mod report;
+pub mod retention;
 pub mod steps;
 
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use crate::github::{GitHub, GitHubError};
 use crate::probe::Prober;
 use crate::redact::Redactor;
 use crate::render::{Render, RenderError};
+use crate::scratch::Scratch;
 use crate::store::{Store, StoreError};
 
 /// Everything that a worker uses. Cheap to clone.
@@ -49,14 +51,16 @@ pub struct Services {
     pub public_url: url::Url,
     /// GitHub's pages.
     pub github_url: url::Url,
-    /// Checkouts and caches.
-    pub output_dir: PathBuf,
+    /// Builds and checkouts.
+    pub scratch: Scratch,
     /// The program that supervises builds: Titan itself.
     pub supervisor: PathBuf,
     /// What the operator set for builds.
     pub build_rules: crate::sandbox::Rules,
     /// How often things are looked at.
     pub pace: pace::Pace,
+    /// How long what grows is kept.
+    pub retention: retention::Retention,
     /// So many builds at a time.
     pub build_slots: Arc<Semaphore>,
 }

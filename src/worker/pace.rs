@@ -33,6 +33,8 @@ pub struct Pace {
     pub hook_doubt: Duration,
     /// How often it is looked for locks that are over time and lines that nobody woke.
     pub locks_every: Duration,
+    /// What is old is removed so often.
+    pub sweep_every: Duration,
     /// How often it is looked for what GitHub did not deliver.
     pub recovery: RecoveryPace,
     /// How long a claim on a job lasts.
@@ -109,6 +111,7 @@ impl Pace {
         refusal_patience: Duration::from_secs(120),
         hook_doubt: Duration::from_secs(15 * 60),
         locks_every: Duration::from_secs(5),
+        sweep_every: Duration::from_secs(3600),
         recovery: RecoveryPace::STANDARD,
         lease: LeasePace::STANDARD,
         // A little more than the second that GitHub asks for, because networks do not keep distances.
@@ -127,6 +130,7 @@ impl Pace {
         refusal_patience: Duration::from_secs(2),
         hook_doubt: Duration::from_secs(3),
         locks_every: Duration::from_millis(200),
+        sweep_every: Duration::from_secs(3600),
         recovery: RecoveryPace::STANDARD,
         lease: LeasePace::STANDARD,
         calls: Manners { spacing: TimeDelta::milliseconds(20), backoff: TimeDelta::milliseconds(800) },

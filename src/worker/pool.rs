@@ -14,7 +14,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use super::{Done, JobError, Services, explain, intake, line, reconcile, steps};
+use super::{Done, JobError, Services, explain, intake, line, reconcile, retention, steps};
 use crate::claim::{Claim, Moment};
 use crate::clock;
 use crate::store::jobs::{Job, JobKind, Wanted};
@@ -51,6 +51,7 @@ impl Pool {
         tasks.spawn(reap(services.clone(), wake.clone(), stopped.clone()));
         tasks.spawn(reconcile::watch(services.clone(), stopped.clone()));
         tasks.spawn(line::watch(services.clone(), stopped.clone()));
+        tasks.spawn(retention::watch(services.clone(), stopped.clone()));
         tasks.spawn(dispatch(services, wake, stopped));
         Self { stop, tasks }
     }

@@ -23,11 +23,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("probe", &["domain", "clock", "outbound"]),
     ("checkout", &["domain", "redact"]),
     ("sandbox", &["domain", "outbound"]),
+    ("scratch", &["sandbox"]),
     ("store", &["domain", "clock"]),
     // Of GitHub only what a webhook is; calls to GitHub are forbidden by a rule of their own below.
     ("http", &["domain", "clock", "store", "github"]),
-    ("worker", &["domain", "claim", "clock", "redact", "store", "github", "render", "probe", "checkout", "sandbox"]),
-    ("app", &["config", "redact", "store", "github", "render", "probe", "postgres", "sandbox", "http", "worker"]),
+    (
+        "worker",
+        &["domain", "claim", "clock", "redact", "store", "github", "render", "probe", "checkout", "sandbox", "scratch"],
+    ),
+    (
+        "app",
+        &["config", "redact", "store", "github", "render", "probe", "postgres", "sandbox", "scratch", "http", "worker"],
+    ),
     // For trying Titan and for its tests: it may hold everything, and only `main` holds it.
     ("playground", &["*"]),
     ("main", &["app", "audit", "check_policy", "config", "domain", "playground", "sandbox", "store", "worker"]),

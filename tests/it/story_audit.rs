@@ -115,6 +115,7 @@ const NOT_TOLD: &[(&str, &str)] = &[
     ("recovered_comment", "what was missing; its command is told"),
     ("recovery", "whose turn it is to look"),
     ("github_budget", "counts"),
+    ("removed", "counts"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -60,9 +60,12 @@ impl Places {
     }
 }
 
+/// Conclusion, reason, and the gates of the run.
+type Row = (Option<String>, Option<String>, Option<Json<Value>>);
+
 /// What became of a comment's command (by its id), or of somebody's newest label or press (`label carol`).
 async fn outcome(world: &World, key: &str) -> &'static str {
-    let row: Option<(Option<String>, Option<String>, Option<Json<Value>>)> = sqlx::query_as(
+    let row: Option<Row> = sqlx::query_as(
         "SELECT c.conclusion, c.reason, r.gates FROM command c LEFT JOIN run r ON r.command_id = c.id
          WHERE c.comment_id::text = $1 OR c.source || ' ' || c.actor = $1 ORDER BY c.id DESC LIMIT 1",
     )

@@ -235,7 +235,7 @@ async fn without_a_database_nothing_is_confirmed() {
 #[tokio::test]
 async fn titan_is_ready_once_the_migrations_are_applied() {
     let app = WebApp::start().await;
-    assert_eq!(app.json("/api/ready").await, json!({ "status": "ready" }));
+    assert_eq!(app.json("/api/ready").await, json!({ "status": "ready", "builds": { "isolation": "off" } }));
     let forget = "DELETE FROM _sqlx_migrations";
     sqlx::query(forget).execute(app.store.pool()).await.expect("the table is there");
     let problem = problem(app.get("/api/ready").await, StatusCode::SERVICE_UNAVAILABLE, "unavailable").await;

@@ -47,7 +47,7 @@ struct Folder(PathBuf);
 impl Folder {
     fn new(context: &StepContext<'_>) -> Result<Self, JobError> {
         let name = format!("{}-{}", context.run.id, context.lease.fence);
-        let path = context.services.output_dir.join("builds").join(name);
+        let path = context.services.scratch.builds().join(name);
         std::fs::create_dir_all(path.join("home")).map_err(|e| cannot("make the build folder", &e))?;
         let path = path.canonicalize().map_err(|e| cannot("find the build folder", &e))?;
         Ok(Self(path))

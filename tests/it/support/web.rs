@@ -54,6 +54,7 @@ impl WebApp {
             public_url: Url::parse(&base).expect("a url"),
             github_url: Url::parse("https://github.test").expect("a url"),
             events: events.clone(),
+            builds: tokio::sync::watch::channel(titan::http::Builds::Off).1,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
         };
         tokio::spawn(async move { axum::serve(listener, router(state)).await });

@@ -237,7 +237,8 @@ impl Setup {
     fn pace(&self) -> Pace {
         let recovery = if self.watchful { replicas::watchful() } else { Pace::QUICK.recovery };
         let calls = Manners { spacing: self.spacing, ..Pace::QUICK.calls };
-        Pace { recovery, calls, ..Pace::QUICK }
+        let sweep_every = if self.watchful { recovery.log_every } else { Pace::QUICK.sweep_every };
+        Pace { recovery, calls, sweep_every, ..Pace::QUICK }
     }
 
     async fn github(&self, folder: &TempDir) -> GitHub {
@@ -390,6 +391,11 @@ impl World {
             panic!("Titan gave up: {:#?}", self.store.list_dead_jobs().await);
         }
         busy
+    }
+
+    /// Titan's `OUTPUT_DIR`.
+    pub fn output_dir(&self) -> std::path::PathBuf {
+        self.settings["OUTPUT_DIR"].clone().into()
     }
 
     /// Stops the story's own Postgres; what Titan is sent meanwhile it cannot take.

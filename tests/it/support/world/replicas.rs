@@ -123,6 +123,14 @@ impl World {
         }
     }
 
+    /// Whether a replica holds the lock of this folder for builds.
+    pub fn replica_holds(&self, number: usize, folder: &std::path::Path) -> bool {
+        let id = self.working(number).and_then(|replica| replica.child.id()).expect("a replica that works");
+        let lock = folder.with_extension("lock").canonicalize().expect("a lock");
+        let open = std::fs::read_dir(format!("/proc/{id}/fd")).expect("a process");
+        open.flatten().any(|entry| std::fs::read_link(entry.path()).is_ok_and(|path| path == lock))
+    }
+
     /// `http://127.0.0.1:<port>` of a replica; `None` while it is down or paused.
     pub fn replica_url(&self, number: usize) -> Option<String> {
         self.working(number).map(|replica| format!("http://{}", replica.address))
