@@ -165,8 +165,9 @@ impl PermissionWire {
     fn role(&self) -> Role {
         let most = match self.permission.as_str() {
             "admin" => Role::Admin,
-            "write" => Role::Maintain,
-            "read" => Role::Triage,
+            // Other hosts tell the finer words here too.
+            "write" | "maintain" => Role::Maintain,
+            "read" | "triage" => Role::Triage,
             _ => Role::None,
         };
         let from_flags = || {
@@ -337,6 +338,8 @@ mod tests {
             ),
             (serde_json::json!({"permission": "write", "role_name": "deployer"}), Role::Write),
             (serde_json::json!({"permission": "write"}), Role::Write),
+            (serde_json::json!({"permission": "maintain"}), Role::Maintain),
+            (serde_json::json!({"permission": "triage", "role_name": "triage"}), Role::Triage),
             (serde_json::json!({"permission": "none", "role_name": null, "user": {"permissions": null}}), Role::None),
             (serde_json::json!({"permission": "owner-of-all"}), Role::None),
             (serde_json::json!({}), Role::None),
