@@ -4,7 +4,8 @@
 //! the [`Faults`] that were asked for. This file knows no route and no model, and it never redacts: it holds what the
 //! playground itself made up, and never a real account's traffic.
 
-use std::collections::VecDeque;
+mod faults;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,8 +16,11 @@ use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::watch;
+
+use faults::{Dropped, MadeUp, answer, broken_connection, perform};
+pub use faults::{Fault, FaultKind, Faults, Weather};
 
 /// The largest body that is kept, in bytes; more is answered with 413. GitHub's own largest webhook is 25 MB.
 pub const BODY_LIMIT: usize = 64 << 20;
@@ -145,116 +149,6 @@ impl CallLog {
     }
 }
 
-/// Something that goes wrong on purpose, a limited number of times.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// `POST`, or `*` for any.
-    pub method: String,
-    /// See [`path_matches`].
-    pub path_pattern: String,
-    /// What goes wrong.
-    pub kind: FaultKind,
-    /// How often; at least 1.
-    pub times: u32,
-}
-
-impl Fault {
-    /// A fault that happens to the next request that fits, and to no other.
-    pub fn once(method: &str, path_pattern: &str, kind: FaultKind) -> Self {
-        Self { method: method.to_owned(), path_pattern: path_pattern.to_owned(), kind, times: 1 }
-    }
-}
-
-/// How a request goes wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FaultKind {
-    /// Answers this status, body and headers without doing anything.
-    Before(u16, String, Vec<(String, String)>),
-    /// Does what was asked, then answers this status as if it had failed.
-    After(u16),
-    /// Breaks the connection without doing anything.
-    DropBefore,
-    /// Does what was asked, then breaks the connection instead of answering.
-    DropAfter,
-    /// Does what was asked, but starts that much later.
-    Delay(Duration),
-    /// Does nothing and never answers; [`Faults::hanging`] tells when it has come to that.
-    HangBefore,
-    /// Does what was asked and never answers; [`Faults::hanging`] tells when it has come to that.
-    HangAfter,
-}
-
-/// Chooses what goes wrong with a request of this method and path, besides what was asked for one by one.
-pub type Weather = Arc<dyn Fn(&str, &str) -> Option<FaultKind> + Send + Sync>;
-
-/// The faults still to come. A clone is the same list.
-#[derive(Clone, Default)]
-pub struct Faults {
-    pending: Arc<Mutex<VecDeque<Fault>>>,
-    weather: Arc<Mutex<Option<Weather>>>,
-    hanging: Arc<watch::Sender<u64>>,
-}
-
-impl fmt::Debug for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(lock(&self.pending).iter()).finish()
-    }
-}
-
-impl Faults {
-    /// Asks for a fault. When several fit one request, the oldest happens and the others wait.
-    pub fn inject(&self, fault: Fault) {
-        lock(&self.pending).push_back(fault);
-    }
-
-    /// From now on every request is exposed to this; `None` ends it.
-    pub fn set_weather(&self, weather: Option<Weather>) {
-        *lock(&self.weather) = weather;
-    }
-
-    /// The fault that this request meets: one that was asked for, used up once, else what the weather brings.
-    pub fn take(&self, method: &str, path: &str) -> Option<FaultKind> {
-        self.take_pending(method, path).or_else(|| {
-            let weather = lock(&self.weather).clone();
-            weather.and_then(|weather| weather(method, path))
-        })
-    }
-
-    fn take_pending(&self, method: &str, path: &str) -> Option<FaultKind> {
-        let mut pending = lock(&self.pending);
-        let fits = |fault: &Fault| method_matches(&fault.method, method) && path_matches(&fault.path_pattern, path);
-        let index = pending.iter().position(fits)?;
-        let fault = pending.get_mut(index)?;
-        if fault.times > 1 {
-            fault.times -= 1;
-            return Some(fault.kind.clone());
-        }
-        pending.remove(index).map(|fault| fault.kind)
-    }
-
-    /// What was asked for and has not happened (`times` says how often not): a test that ends with one did not test
-    /// what it says.
-    pub fn unconsumed(&self) -> Vec<Fault> {
-        lock(&self.pending).iter().cloned().collect()
-    }
-
-    /// Counts the requests that were left without an answer: what each asked for is done, or left undone, for good.
-    pub fn hanging(&self) -> watch::Receiver<u64> {
-        self.hanging.subscribe()
-    }
-
-    /// Until the client goes away, which ends this.
-    async fn hang(&self) -> Response {
-        self.hanging.send_modify(|count| *count += 1);
-        std::future::pending().await
-    }
-
-    /// Gives up every fault that has not happened.
-    pub fn clear(&self) {
-        lock(&self.pending).clear();
-    }
-}
-
 /// The state of [`record`]: where it writes, what it breaks, and what it leaves alone.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder {
@@ -294,7 +188,9 @@ pub async fn record(State(recorder): State<Recorder>, request: Request, next: Ne
     let (parts, body) = perform(&recorder.faults, fault, request, next).await.into_parts();
     let dropped = parts.extensions.get::<Dropped>().is_some();
     let made_up = parts.extensions.get::<MadeUp>().is_some();
-    let response_body = if dropped { None } else { to_bytes(body, BODY_LIMIT).await.ok() };
+    // What breaks anyway is passed on as it is, so that it breaks where it shall.
+    let (broken, response_body) =
+        if dropped { (Some(body), None) } else { (None, to_bytes(body, BODY_LIMIT).await.ok()) };
     recorder.log.push(Exchange {
         at: crate::clock::now(),
         method,
@@ -307,9 +203,10 @@ pub async fn record(State(recorder): State<Recorder>, request: Request, next: Ne
         response_body: response_body.clone().unwrap_or_default(),
         made_up,
     });
-    match response_body {
-        Some(body) => Response::from_parts(parts, Body::from(body)),
-        None => broken_connection(),
+    match (response_body, broken) {
+        (Some(body), _) => Response::from_parts(parts, Body::from(body)),
+        (None, Some(broken)) => Response::from_parts(parts, broken),
+        (None, None) => broken_connection(),
     }
 }
 
@@ -327,67 +224,6 @@ pub fn path_matches(pattern: &str, path: &str) -> bool {
             _ => return false,
         }
     }
-}
-
-/// Marks an answer that a fault made up.
-#[derive(Clone)]
-struct MadeUp;
-
-/// Marks an answer that stands for a broken connection.
-#[derive(Clone)]
-struct Dropped;
-
-async fn perform(faults: &Faults, fault: Option<FaultKind>, request: Request, next: Next) -> Response {
-    match fault {
-        None => next.run(request).await,
-        Some(FaultKind::Before(status, body, headers)) => {
-            let mut answer = answer(status_code(status), &body, &headers);
-            answer.extensions_mut().insert(MadeUp);
-            answer
-        }
-        Some(FaultKind::After(status)) => {
-            next.run(request).await;
-            answer(status_code(status), r#"{"message":"it was done, and a fault asked for this answer"}"#, &[])
-        }
-        Some(FaultKind::DropBefore) => broken_connection(),
-        Some(FaultKind::DropAfter) => {
-            next.run(request).await;
-            broken_connection()
-        }
-        Some(FaultKind::Delay(wait)) => {
-            tokio::time::sleep(wait).await;
-            next.run(request).await
-        }
-        Some(FaultKind::HangBefore) => faults.hang().await,
-        Some(FaultKind::HangAfter) => {
-            next.run(request).await;
-            faults.hang().await
-        }
-    }
-}
-
-/// An answer whose body fails at once: the server gives up the connection before it has sent anything.
-fn broken_connection() -> Response {
-    let failure = futures::future::ready(Err::<Bytes, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
-    let mut response = Response::new(Body::from_stream(futures::stream::once(failure)));
-    response.extensions_mut().insert(Dropped);
-    response
-}
-
-fn answer(status: StatusCode, body: &str, headers: &[(String, String)]) -> Response {
-    let mut response = Response::new(Body::from(body.to_owned()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-    for (name, value) in headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    response
-}
-
-fn status_code(status: u16) -> StatusCode {
-    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 fn header_list(headers: &HeaderMap) -> Vec<(String, String)> {
@@ -469,6 +305,10 @@ mod tests {
             (FaultKind::DropBefore, None, 0),
             (FaultKind::DropAfter, None, 1),
             (wait, Some(200), 1),
+            (FaultKind::Slow(Duration::from_millis(30)), Some(200), 1),
+            (FaultKind::Says("<html>".into()), Some(200), 1),
+            (FaultKind::Half, Some(200), 1),
+            (FaultKind::CutOff, None, 1),
         ];
         for (kind, expected, times_done) in cases {
             done.store(0, Ordering::SeqCst);
@@ -476,6 +316,14 @@ mod tests {
             recorder.faults.inject(Fault::once("POST", "/things/*", kind.clone()));
             assert_eq!(recorder.faults.unconsumed().len(), 1);
             let answer = send(&base, "/things/1").await;
+            let told = match kind {
+                FaultKind::Says(_) => "<html>",
+                FaultKind::Half => "heard",
+                _ => "heard hello",
+            };
+            if let Ok((200, body)) = &answer {
+                assert_eq!(body, told, "{kind:?}");
+            }
             assert_eq!(answer.ok().map(|(status, _)| status), expected, "{kind:?}");
             assert_eq!(done.load(Ordering::SeqCst), times_done, "{kind:?}");
             assert_eq!(recorder.log.all()[0].status, expected.unwrap_or(0), "{kind:?}");

@@ -41,8 +41,6 @@ pub struct CommandRow {
     pub conclusion: Option<String>,
     /// The reason code of a refusal.
     pub reason: Option<String>,
-    /// When it came in.
-    pub received_at: chrono::DateTime<chrono::Utc>,
 }
 
 /// The run that a refused run command leaves.
@@ -143,12 +141,11 @@ impl Store {
                 .fetch_optional(&self.pool)
                 .await?;
         let Some(change) = change else { return Ok(None) };
-        let command = sqlx::query_as(
-            "SELECT id, actor, text, comment_id, conclusion, reason, received_at FROM command WHERE key = $1",
-        )
-        .bind(storable(key))
-        .fetch_one(&self.pool)
-        .await?;
+        let command =
+            sqlx::query_as("SELECT id, actor, text, comment_id, conclusion, reason FROM command WHERE key = $1")
+                .bind(storable(key))
+                .fetch_one(&self.pool)
+                .await?;
         Ok(Some((change, command)))
     }
 
@@ -236,14 +233,19 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// The latest commands of a change, newest first.
+    /// The commands in comments of a change for which GitHub does not show both that they were seen and what came of
+    /// them, newest first.
     ///
     /// # Errors
     /// When the database says no.
-    pub async fn list_commands(&self, change_id: i64, limit: i64) -> Result<Vec<CommandRow>, StoreError> {
+    pub async fn list_unanswered(&self, change_id: i64, limit: i64) -> Result<Vec<CommandRow>, StoreError> {
         Ok(sqlx::query_as(
-            "SELECT id, actor, text, comment_id, conclusion, reason, received_at FROM command
-             WHERE change_id = $1 ORDER BY id DESC LIMIT $2",
+            "SELECT id, actor, text, comment_id, conclusion, reason FROM command
+             WHERE change_id = $1 AND comment_id IS NOT NULL
+               AND (SELECT count(*) FROM feedback WHERE feedback.change_id = $1 AND sent_hash IS NOT NULL
+                    AND feedback.key IN ('reaction:' || comment_id || ':eyes', 'reaction:' || comment_id || ':rocket',
+                                         'reaction:' || comment_id || ':confused')) < 2
+             ORDER BY id DESC LIMIT $2",
         )
         .bind(change_id)
         .bind(limit)

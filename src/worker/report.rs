@@ -18,8 +18,8 @@ use crate::redact::Redactor;
 use crate::store::{Lease, Store, StoreError};
 use desk::{Desk, Item};
 
-/// Newest commands that get their reaction; older ones have it, or nobody looks for it any more.
-const COMMANDS: i64 = 30;
+/// Commands that get their reactions in one report; of more the newest first.
+const COMMANDS: i64 = 100;
 /// After so many calls without a proper answer the rest is left for the next time: each may take a minute to fail.
 const TROUBLES: usize = 3;
 /// What GitHub says no to is tried so often, some seven minutes. Then it waits for the next time that something changes.
@@ -71,7 +71,7 @@ pub async fn report(reporter: &Reporter, lease: Lease, change_id: i64, attempt: 
     tracing::Span::current().record("repo", tracing::field::display(&place.repo));
     let repo = RepoRef { installation: place.installation, name: place.repo };
     let desk = Desk { reporter, lease, client: reporter.github.repo(&repo), facts: &facts };
-    let commands = store.list_commands(change_id, COMMANDS).await?;
+    let commands = store.list_unanswered(change_id, COMMANDS).await?;
     let mut items = desk.items(&commands).await?;
     let known = store.list_feedback(change_id).await?;
     items.retain(|item| known.get(&item.key).and_then(|row| row.sent_hash.as_ref()) != Some(&item.hash));

@@ -77,6 +77,8 @@ pub enum Tamper {
     Lose,
     /// It arrives twice with the same id.
     Duplicate,
+    /// It arrives twice, as two deliveries with ids of their own.
+    Twin,
     /// It arrives that much later; later ones overtake it.
     Delay(Duration),
     /// It is kept until [`Hooks::release`]; later ones overtake it.
@@ -212,6 +214,10 @@ impl Hooks {
             Some(Tamper::Lose) => self.record_loss(&job),
             Some(Tamper::Duplicate) => {
                 self.queue(job.clone());
+                self.queue(job);
+            }
+            Some(Tamper::Twin) => {
+                self.queue(Job { guid: uuid::Uuid::new_v4().to_string(), ..job.clone() });
                 self.queue(job);
             }
             Some(Tamper::Hold) => lock(&self.inner.held).push(job),

@@ -67,7 +67,7 @@ impl Desk<'_> {
         for command in commands {
             let Some(comment) = command.comment_id else { continue };
             let key = |reaction: Reaction| format!("reaction:{comment}:{}", reaction.as_str());
-            for reaction in reactions(command) {
+            for reaction in reactions(command.conclusion.as_deref()) {
                 let after = (reaction != Reaction::Eyes).then(|| key(Reaction::Eyes));
                 let what = What::Reaction(comment, reaction);
                 items.push(Item { key: key(reaction), hash: SENT.to_owned(), after, what });
@@ -306,13 +306,13 @@ impl Desk<'_> {
     }
 }
 
-/// 👀 that it arrived, then 🚀 for what was done or is on its way, 😕 for what was refused or not understood.
-fn reactions(command: &CommandRow) -> Vec<Reaction> {
-    let outcome = command.conclusion.as_deref().and_then(|conclusion| match conclusion {
-        "refused" | "misunderstood" => Some(Reaction::Confused),
+/// 👀 that it arrived, then 🚀 for what was done or is on its way, 😕 for what was refused, not understood, or left the
+/// line before its turn came.
+fn reactions(conclusion: Option<&str>) -> Vec<Reaction> {
+    let outcome = conclusion.and_then(|conclusion| match conclusion {
+        "refused" | "misunderstood" | "withdrawn" => Some(Reaction::Confused),
         // It has the eyes, until its turn comes.
         "queued" => None,
-        "withdrawn" => Some(Reaction::Confused),
         _ => Some(Reaction::Rocket),
     });
     std::iter::once(Reaction::Eyes).chain(outcome).collect()
@@ -326,28 +326,19 @@ fn hash(content: &impl Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
 
     use super::*;
 
     #[test]
-    fn a_command_is_seen_and_then_answered() {
+    fn a_command_is_seen_and_then_answered_however_late_that_is() {
         let told = |conclusion: Option<&str>| -> Vec<&'static str> {
-            let command = CommandRow {
-                id: 1,
-                actor: "carol".to_owned(),
-                text: "canary".to_owned(),
-                comment_id: Some(7),
-                conclusion: conclusion.map(str::to_owned),
-                reason: None,
-                received_at: DateTime::UNIX_EPOCH,
-            };
-            reactions(&command).into_iter().map(Reaction::as_str).collect()
+            reactions(conclusion).into_iter().map(Reaction::as_str).collect()
         };
         assert_eq!(told(None), ["eyes"]);
         assert_eq!(told(Some("queued")), ["eyes"], "it still waits");
         assert_eq!(told(Some("started")), ["eyes", "rocket"]);
-        assert_eq!(told(Some("refused")), ["eyes", "confused"]);
-        assert_eq!(told(Some("misunderstood")), ["eyes", "confused"]);
+        for no in ["refused", "misunderstood", "withdrawn"] {
+            assert_eq!(told(Some(no)), ["eyes", "confused"], "{no}");
+        }
     }
 }

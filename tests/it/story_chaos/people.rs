@@ -3,9 +3,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::plan::Kind;
 use crate::support::world::{REPO, World};
+
+/// Whoever waits for an answer longer than this makes room.
+const WAITS: Duration = Duration::from_secs(8);
+const MAKES_ROOM: &str = "/titan unlock web --force nobody comes past";
 
 /// The pull requests of a story and every head that each has had.
 #[derive(Default)]
@@ -13,6 +18,15 @@ pub struct Pulls {
     numbers: Vec<u64>,
     /// By number, oldest first.
     pub heads: HashMap<u64, Vec<String>>,
+    /// What a calm person said last on a pull request.
+    said: HashMap<u64, Said>,
+}
+
+/// A command and when it was given.
+struct Said {
+    comment: u64,
+    text: String,
+    at: Instant,
 }
 
 impl Pulls {
@@ -21,8 +35,8 @@ impl Pulls {
         self.numbers.get(index).copied()
     }
 
-    /// Opens one more.
-    pub fn open(&mut self, world: &World, kind: Kind) {
+    /// Opens one more. Gives its number.
+    pub fn open(&mut self, world: &World, kind: Kind) -> u64 {
         let page = format!("src/page-{}.html", self.numbers.len());
         let bad = |service: &str| {
             format!("{{\"services\": {{\"{service}\": {{\"health\": {{\"failing_after_ms\": 200}}}}}}}}")
@@ -38,6 +52,7 @@ impl Pulls {
         let number = world.pull_request(&[(page.as_str(), "<h1>A page</h1>\n"), odd]);
         self.numbers.push(number);
         self.note(world, number);
+        number
     }
 
     /// One more commit, when the pull request is open.
@@ -56,29 +71,64 @@ impl Pulls {
         if !is_open(world, number) {
             return world.github.reopen(REPO, number, "carol").ok().and(None);
         }
-        let head = world.head(number);
-        let passed = |name: &str| {
-            let checks = world.github.check_runs(REPO, &head);
-            checks
-                .iter()
-                .rev()
-                .find(|check| check.name == name)
-                .is_some_and(|c| c.conclusion.as_deref() == Some("success"))
-        };
-        if !passed("titan/build") {
+        if !passed(world, number, "titan/build") {
             return Some("/titan propose");
         }
-        if !is_ancestor(&world.github.repository_dir(REPO).expect("a repository"), &world.main(), &head) {
-            // A conflict is left to a later time.
-            if world.github.update_branch(REPO, number, "carol").is_ok() {
-                self.note(world, number);
-            }
+        if self.brings_up_to_date(world, number) {
             return None;
         }
-        Some(if passed("titan/canary") { "/titan promote" } else { "/titan canary" })
+        Some(if passed(world, number, "titan/canary") { "/titan promote" } else { "/titan canary" })
     }
 
-    fn note(&mut self, world: &World, number: u64) {
+    /// What somebody says who knows what is needed for production: nothing while Titan is at work, then the next command
+    /// for exactly this commit; and who waits for too long takes away what is in the way.
+    pub fn calm(&mut self, world: &World, number: u64) -> Option<String> {
+        if world.is_merged(number) {
+            return None;
+        }
+        let last = self.said.get(&number);
+        let answers = last.map(|said| world.reactions(said.comment)).unwrap_or_default();
+        let answered = answers.iter().any(|reaction| reaction != "eyes");
+        if let Some(said) = last.filter(|_| !answered) {
+            let forces = said.at.elapsed() > WAITS && !said.text.contains("unlock");
+            return forces.then(|| MAKES_ROOM.to_owned());
+        }
+        // The check may show a pass of a version that is not on the canary any more.
+        let in_vain = last.is_some_and(|said| said.text.contains("promote") && answers.iter().any(|r| r == "confused"));
+        let head = world.head(number);
+        if world.github.check_runs(REPO, &head).iter().any(|check| check.status != "completed") {
+            let forces = last.is_some_and(|said| said.at.elapsed() > WAITS);
+            return forces.then(|| MAKES_ROOM.to_owned());
+        }
+        if !passed(world, number, "titan/build") {
+            return Some("/titan propose".to_owned());
+        }
+        if self.brings_up_to_date(world, number) {
+            return None;
+        }
+        let word = if passed(world, number, "titan/canary") && !in_vain { "promote" } else { "canary" };
+        Some(format!("/titan {word} @{}", &head[..10]))
+    }
+
+    /// Notes what a calm person has said.
+    pub fn has_said(&mut self, number: u64, comment: u64, text: &str) {
+        self.said.insert(number, Said { comment, text: text.to_owned(), at: Instant::now() });
+    }
+
+    /// Merges the base branch into it when it is behind, or tries to: a conflict is left to a later time.
+    fn brings_up_to_date(&mut self, world: &World, number: u64) -> bool {
+        let folder = world.github.repository_dir(REPO).expect("a repository");
+        if is_ancestor(&folder, &world.main(), &world.head(number)) {
+            return false;
+        }
+        if world.github.update_branch(REPO, number, "carol").is_ok() {
+            self.note(world, number);
+        }
+        true
+    }
+
+    /// Notes the head that it has now.
+    pub fn note(&mut self, world: &World, number: u64) {
         self.heads.entry(number).or_default().push(world.head(number));
     }
 }
@@ -86,6 +136,12 @@ impl Pulls {
 /// Whether it is open at GitHub.
 pub fn is_open(world: &World, number: u64) -> bool {
     world.github.issue(REPO, number).is_some_and(|issue| issue.open)
+}
+
+/// Whether the newest check of this name on the head was a success.
+fn passed(world: &World, number: u64, name: &str) -> bool {
+    let check = world.github.check_run(REPO, &world.head(number), name);
+    check.is_some_and(|check| check.conclusion.as_deref() == Some("success"))
 }
 
 fn is_ancestor(repository: &Path, earlier: &str, later: &str) -> bool {

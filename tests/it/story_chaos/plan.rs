@@ -16,6 +16,8 @@ pub struct Scale {
     pub replicas: usize,
     /// How long people and faults go on.
     pub lasts: Duration,
+    /// How often Titan looks for what it missed.
+    pub looks_every: Duration,
 }
 
 /// Something that happens.
@@ -25,10 +27,21 @@ pub enum Act {
     Open(Kind),
     /// Somebody gives the command that seems to be next for a pull request.
     Next(usize, &'static str),
+    /// Somebody waits until Titan has answered, looks, names the commit, and gives the command that is next.
+    Calm(usize, &'static str),
     /// Somebody writes something else there.
     Say(usize, &'static str, &'static str),
+    /// Somebody presses a button of the newest check that has one.
+    Press(usize, &'static str),
+    /// Somebody sets the label again.
+    Label(usize, &'static str),
     /// Carol pushes one more commit.
     Push(usize),
+    /// Carol pushes, GitHub tells it so many milliseconds later, and meanwhile somebody gives a command for the new head,
+    /// by its name or not.
+    PushAndSay(usize, &'static str, u64, bool),
+    /// Bob merges the reverts that Titan has opened.
+    MergeReverts,
     /// Somebody closes it.
     Close(usize),
     /// Somebody opens it again.
@@ -112,18 +125,28 @@ fn people(seed: u64, scale: &Scale, events: &mut Vec<Event>) {
     for pull in 0..scale.pulls {
         let mut dice = Dice::of(seed, "pull request", pull as u64);
         let opened = pull as u64 * millis(scale.opens_every);
+        if opened >= lasts {
+            break;
+        }
         let odd = [Kind::Broken, Kind::BadCanary, Kind::BadProduction, Kind::Protected];
-        // The first can always go the whole way, so that no story is about nothing.
-        let good = dice.happens(700) || pull == 0;
+        // Some people know what they do, so that every story comes as far as production.
+        let calm = pull % 3 == 0;
+        let good = dice.happens(600) || calm;
         add(opened, Act::Open(if good { Kind::Good } else { dice.pick(&odd) }));
         let mut at = opened + 300;
-        // The first is left in peace by people, so that something gets as far as production.
-        let noise = if pull == 0 { 75 } else { 99 };
         while at < lasts {
-            let act = match dice.between(0, noise) {
-                0..76 => Act::Next(pull, dice.pick(&["bob", "bob", "bob", "alice", "carol"])),
-                76..92 => Act::Say(pull, dice.pick(&PEOPLE), dice.pick(&SAYINGS)),
-                92..96 => Act::Push(pull),
+            if calm {
+                add(at, Act::Calm(pull, "bob"));
+                at += dice.between(400, 1200);
+                continue;
+            }
+            let act = match dice.between(0, 99) {
+                0..62 => Act::Next(pull, dice.pick(&["bob", "bob", "bob", "alice", "carol"])),
+                62..78 => Act::Say(pull, dice.pick(&PEOPLE), dice.pick(&SAYINGS)),
+                78..84 => Act::Press(pull, dice.pick(&PEOPLE)),
+                84..87 => Act::Label(pull, dice.pick(&["alice", "bob", "carol"])),
+                87..91 => Act::Push(pull),
+                91..96 => Act::PushAndSay(pull, "bob", dice.between(500, 8000), dice.happens(500)),
                 96..98 => {
                     add(at + dice.between(0, 1500), Act::Reopen(pull));
                     Act::Close(pull)
@@ -131,10 +154,22 @@ fn people(seed: u64, scale: &Scale, events: &mut Vec<Event>) {
                 _ => Act::Close(pull),
             };
             add(at, act);
-            at += dice.between(300, if pull == 0 { 1500 } else { 2500 + 100 * scale.pulls as u64 });
+            at += dice.between(300, 2500 + 150 * scale.pulls as u64);
         }
     }
+    let mut dice = Dice::of(seed, "reverts", 0);
+    let mut at = 0;
+    while at < lasts {
+        at += dice.between(2000, 6000);
+        add(at, Act::MergeReverts);
+    }
 }
+
+/// Troubles come in waves of so long, ...
+const WAVE: u64 = 16_000;
+/// ... and then machines are left alone for so long, so that what was begun can come to its end. Calls and webhooks go
+/// wrong all the time.
+const LULL: u64 = 9_000;
 
 fn troubles(seed: u64, scale: &Scale, events: &mut Vec<Event>) {
     let lasts = millis(scale.lasts);
@@ -152,21 +187,32 @@ fn troubles(seed: u64, scale: &Scale, events: &mut Vec<Event>) {
             add(at, act);
             at += dice.between(low, high);
             add(at, back);
-            at += dice.between(1500, 7000);
+            at = after_the_lull(at + dice.between(1500, 7000));
         }
     }
     let mut dice = Dice::of(seed, "everything else", 0);
     let mut at = dice.between(3000, 9000);
     while at < lasts {
-        if dice.happens(500) {
-            add(at, Act::RevokeTokens);
-        } else {
-            add(at, Act::PostgresAway);
-            at += dice.between(100, 2500);
-            add(at, Act::PostgresBack);
+        match dice.between(0, 19) {
+            0..9 => add(at, Act::RevokeTokens),
+            9..19 => {
+                add(at, Act::PostgresAway);
+                at += dice.between(100, 2500);
+                add(at, Act::PostgresBack);
+            }
+            _ => {
+                add(at, Act::Say(0, "alice", "/titan halt it smells of smoke"));
+                at += dice.between(500, 3000);
+                add(at, Act::Say(0, "alice", "/titan resume"));
+            }
         }
-        at += dice.between(4000, 15000);
+        at = after_the_lull(at + dice.between(4000, 15000));
     }
+}
+
+/// This time, or the end of the lull that it is in.
+fn after_the_lull(at: u64) -> u64 {
+    if at % (WAVE + LULL) < WAVE { at } else { at - at % (WAVE + LULL) + WAVE + LULL }
 }
 
 fn millis(duration: Duration) -> u64 {

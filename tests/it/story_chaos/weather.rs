@@ -27,22 +27,22 @@ impl Times {
     }
 }
 
-/// Lets it begin.
-pub fn begin(world: &World, seed: u64) {
+/// Lets it begin; with time enough for what takes tens of seconds, or without.
+pub fn begin(world: &World, seed: u64, long: bool) {
     let times = Times::default();
     let at_github = times.clone();
     world.github.faults().set_weather(Some(Arc::new(move |method, path| {
         let what = format!("github {method} {path}");
-        fault(&mut Dice::of(seed, &what, at_github.next(&what)), true)
+        fault(&mut Dice::of(seed, &what, at_github.next(&what)), true, long)
     })));
     let at_render = times.clone();
     world.render.faults().set_weather(Some(Arc::new(move |method, path| {
         let what = format!("render {method} {path}");
-        fault(&mut Dice::of(seed, &what, at_render.next(&what)), false)
+        fault(&mut Dice::of(seed, &what, at_render.next(&what)), false, long)
     })));
     world.github.hooks().set_weather(Some(Arc::new(move |event| {
         let what = format!("hook {event}");
-        tamper(&mut Dice::of(seed, &what, times.next(&what)))
+        tamper(&mut Dice::of(seed, &what, times.next(&what)), long)
     })));
 }
 
@@ -53,30 +53,49 @@ pub fn end(world: &World) {
     world.github.hooks().set_weather(None);
 }
 
-fn fault(dice: &mut Dice, github: bool) -> Option<FaultKind> {
+fn fault(dice: &mut Dice, github: bool, long: bool) -> Option<FaultKind> {
     if !dice.happens(CALLS) {
         return None;
     }
+    let page = "<html><body><h1>502 Bad Gateway</h1></body></html>".to_owned();
     let said = |text: &str| format!("{{\"message\": \"{text}\"}}");
-    let soon = vec![("retry-after".to_owned(), "1".to_owned())];
-    Some(match dice.between(0, 9) {
-        0 => FaultKind::Before(502, "<html>Bad Gateway</html>".to_owned(), Vec::new()),
-        1 => FaultKind::Before(503, said("Service unavailable"), Vec::new()),
-        2 => FaultKind::Before(429, said("too many requests"), soon),
-        3 if github => FaultKind::Before(403, said("You have exceeded a secondary rate limit."), soon),
-        3 | 4 => FaultKind::After(500),
-        5 => FaultKind::After(502),
-        6 => FaultKind::DropBefore,
-        7 | 8 => FaultKind::DropAfter,
-        _ => FaultKind::Delay(Duration::from_millis(dice.between(50, 400))),
+    let refused = |status: u16, text: &str, headers: &[(&str, &str)]| {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        FaultKind::Before(status, said(text), headers)
+    };
+    let secondary = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.";
+    Some(match dice.between(0, 17) {
+        0 => FaultKind::Before(502, page, Vec::new()),
+        1 => refused(503, "Service unavailable", &[]),
+        2 => refused(429, "too many requests", &[("retry-after", "1")]),
+        3 if github => refused(403, secondary, &[("retry-after", "1")]),
+        4 if github => refused(403, secondary, &[]),
+        5 if github => refused(401, "Bad credentials", &[]),
+        3 => refused(429, "too many requests", &[("ratelimit-reset", "1")]),
+        4 | 5 => refused(500, "Internal server error", &[]),
+        6 => FaultKind::After(500),
+        7 => FaultKind::After(502),
+        8 => FaultKind::DropBefore,
+        9 | 10 => FaultKind::DropAfter,
+        11 => FaultKind::Delay(Duration::from_millis(dice.between(50, 400))),
+        12 => FaultKind::Slow(Duration::from_millis(dice.between(200, 2000))),
+        13 => FaultKind::Half,
+        14 => FaultKind::Says(page),
+        15 => FaultKind::Says(String::new()),
+        16 => FaultKind::CutOff,
+        _ if long && dice.happens(250) => FaultKind::HangAfter,
+        _ if long => FaultKind::Slow(Duration::from_millis(dice.between(2000, 9000))),
+        _ => FaultKind::DropAfter,
     })
 }
 
-fn tamper(dice: &mut Dice) -> Option<Tamper> {
+fn tamper(dice: &mut Dice, long: bool) -> Option<Tamper> {
     match dice.between(0, 99) {
-        0..10 => Some(Tamper::Lose),
-        10..20 => Some(Tamper::Duplicate),
-        20..40 => Some(Tamper::Delay(Duration::from_millis(dice.between(10, 1500)))),
+        0..9 => Some(Tamper::Lose),
+        9..17 => Some(Tamper::Duplicate),
+        17..23 => Some(Tamper::Twin),
+        23..40 => Some(Tamper::Delay(Duration::from_millis(dice.between(10, 1500)))),
+        40..43 if long => Some(Tamper::Delay(Duration::from_millis(dice.between(5_000, 25_000)))),
         _ => None,
     }
 }

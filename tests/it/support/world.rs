@@ -80,7 +80,7 @@ pub struct Setup {
     auto_deploy: bool,
     in_a_process: bool,
     replicas: usize,
-    watchful: bool,
+    watchful: Option<Duration>,
     spacing: chrono::TimeDelta,
     own_postgres: bool,
     extra_settings: Vec<(&'static str, String)>,
@@ -96,7 +96,7 @@ pub fn world() -> Setup {
         auto_deploy: false,
         in_a_process: false,
         replicas: 0,
-        watchful: false,
+        watchful: None,
         spacing: Pace::QUICK.calls.spacing,
         own_postgres: false,
         extra_settings: Vec::new(),
@@ -161,8 +161,13 @@ impl Setup {
     }
 
     /// With a Titan that looks for missed deliveries and comments all the time.
-    pub fn watchful(mut self) -> Self {
-        self.watchful = true;
+    pub fn watchful(self) -> Self {
+        self.looking_every(Duration::from_millis(300))
+    }
+
+    /// The same, but only so often: the log of deliveries grows, and reading it takes ever longer.
+    pub fn looking_every(mut self, often: Duration) -> Self {
+        self.watchful = Some(often);
         self
     }
 
@@ -235,9 +240,9 @@ impl Setup {
     }
 
     fn pace(&self) -> Pace {
-        let recovery = if self.watchful { replicas::watchful() } else { Pace::QUICK.recovery };
+        let recovery = self.watchful.map_or(Pace::QUICK.recovery, replicas::watchful);
         let calls = Manners { spacing: self.spacing, ..Pace::QUICK.calls };
-        let sweep_every = if self.watchful { recovery.log_every } else { Pace::QUICK.sweep_every };
+        let sweep_every = if self.watchful.is_some() { recovery.log_every } else { Pace::QUICK.sweep_every };
         Pace { recovery, calls, sweep_every, ..Pace::QUICK }
     }
 
@@ -347,7 +352,7 @@ pub struct World {
     replicas: usize,
     /// The replica that webhooks go to while it works.
     preferred: usize,
-    watchful: bool,
+    watchful: Option<Duration>,
     database: Db,
     settings: BTreeMap<String, String>,
     _folder: TempDir,

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::process::Command;
 
+use chrono::{DateTime, Utc};
+use titan::audit;
 use titan::domain::command::{Parsed, parse};
 use titan::playground::github::model::Comment;
 
@@ -30,7 +32,30 @@ impl World {
         broken.extend(self.locks_left_behind().await);
         broken.extend(self.heads_not_pinned(heads).await);
         broken.extend(self.wrong_releases().await);
+        broken.extend(self.rewritten_history().await);
         broken
+    }
+
+    /// What is left over although every pull request is closed, so that nobody can want it any more. A lock that waits
+    /// for somebody to look at what a run has left is no such thing.
+    pub async fn left_when_all_is_closed(&self) -> Vec<String> {
+        self.strings(
+            "SELECT 'a lock of ' || l.environment || ' for ' || l.held_for || ' by #' || c.number
+             FROM environment_lock l JOIN change c ON c.id = l.change_id WHERE l.held_for <> 'look'
+             UNION ALL SELECT 'a lock of ' || l.environment || ' for a look at #' || c.number || ', where all is well'
+             FROM environment_lock l JOIN change c ON c.id = l.change_id WHERE l.held_for = 'look' AND NOT EXISTS
+                 (SELECT 1 FROM run WHERE run.change_id = c.id AND run.project_id = l.project_id
+                  AND run.conclusion IN ('failure', 'inconclusive', 'cancelled'))
+             UNION ALL SELECT 'in line: ' || kind || ' of ' || head FROM queue_entry
+             UNION ALL SELECT 'command ' || id || ' is ' || COALESCE(conclusion, 'open') FROM command
+             WHERE conclusion IS NULL OR conclusion = 'queued'",
+        )
+        .await
+    }
+
+    /// How many promotes have succeeded.
+    pub async fn count_promotes(&self) -> usize {
+        self.strings("SELECT id::text FROM run WHERE kind = 'promote' AND conclusion = 'success'").await.len()
     }
 
     /// Commands of people that Titan has not concluded yet, and deliveries that are missing.
@@ -47,20 +72,29 @@ impl World {
         open
     }
 
-    /// How the runs ended, in one line.
+    /// How commands and runs ended, in one line.
     pub async fn summary(&self) -> String {
-        let rows: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT kind || ' ' || COALESCE(conclusion, status), count(*) FROM run GROUP BY 1 ORDER BY 1",
-        )
-        .fetch_all(self.store.pool())
-        .await
-        .expect("the store answers");
-        let runs: Vec<String> = rows.iter().map(|(what, count)| format!("{count} {what}")).collect();
+        let commands = self
+            .strings(
+                "SELECT count(*) || ' ' || concat_ws(' ', COALESCE(conclusion, 'open'), reason)
+                 FROM command GROUP BY conclusion, reason ORDER BY conclusion, reason",
+            )
+            .await;
+        let runs = self
+            .strings(
+                "SELECT count(*) || ' ' || kind || ' ' || COALESCE(conclusion, status) FROM run
+                 GROUP BY kind, COALESCE(conclusion, status) ORDER BY kind, COALESCE(conclusion, status)",
+            )
+            .await;
         let inbox = self.store.count_deliveries().await.expect("the store answers");
         let recovered = self.store.count_recovery().await.expect("the store answers");
         format!(
-            "{} commands; runs: {}; {} deliveries, {} duplicates, asked again {} times, {} commands found by reading",
+            "{} promotes succeeded, {} deploys on production; {} commands in comments; commands: {}; runs: {}; {} \
+             deliveries, {} duplicates, asked again {} times, {} commands found by reading",
+            self.count_promotes().await,
+            self.deployed(PRODUCTION).len(),
             self.commands_of_people().len(),
+            commands.join(", "),
             runs.join(", "),
             inbox.received,
             inbox.duplicates,
@@ -114,7 +148,9 @@ impl World {
                 (Parsed::Ignored, []) => &[],
                 (Parsed::Ignored, _) => &["nothing, it is no command"],
                 (_, [(_, Some(word), _)]) => match word.as_str() {
-                    "refused" | "misunderstood" => &["eyes", "confused"],
+                    // It waits for its turn.
+                    "queued" => &["eyes"],
+                    "refused" | "misunderstood" | "withdrawn" => &["eyes", "confused"],
                     _ => &["eyes", "rocket"],
                 },
                 (_, rows) => {
@@ -124,8 +160,7 @@ impl World {
             };
             let mut seen = self.reactions(comment.id);
             seen.sort_unstable_by_key(|reaction| *reaction != "eyes");
-            // 👀 is said once at once; the answer is what must come.
-            if seen.last().map(String::as_str) != wanted.last().copied() || seen.len() > wanted.len() {
+            if seen != wanted {
                 let (id, body) = (comment.id, &comment.body);
                 broken.push(format!("comment {id} ({body}) shows {seen:?}, not {wanted:?}"));
             }
@@ -158,21 +193,38 @@ impl World {
         broken
     }
 
-    /// What went to production has the tree of a head whose canary passed, or was there before.
+    /// What went to production has the tree of a head whose canary had passed by then, or was there before.
     async fn untried_on_production(&self) -> Vec<String> {
-        let passed = self.strings("SELECT head FROM run WHERE kind = 'canary' AND conclusion = 'success'").await;
+        let passed: Vec<(String, DateTime<Utc>)> =
+            sqlx::query_as("SELECT head, completed_at FROM run WHERE kind = 'canary' AND conclusion = 'success'")
+                .fetch_all(self.store.pool())
+                .await
+                .expect("the store answers");
         let folder = self.github.repository_dir(REPO).expect("a repository");
-        let passed: Vec<String> = passed.iter().map(|head| tree(&folder, head)).collect();
+        let passed: Vec<(String, DateTime<Utc>)> = passed.iter().map(|(head, at)| (tree(&folder, head), *at)).collect();
         let mut earlier = Vec::new();
         let mut broken = Vec::new();
         for (nth, deploy) in self.render.deploys(PRODUCTION).iter().rev().enumerate() {
-            let commit = &deploy.commit.id;
-            if nth > 0 && !earlier.contains(commit) && !passed.contains(&tree(&folder, commit)) {
+            let (commit, at) = (&deploy.commit.id, deploy.created_at);
+            let shipped = tree(&folder, commit);
+            let tried = passed.iter().any(|(judged, by)| *judged == shipped && *by <= at);
+            if nth > 0 && !earlier.contains(commit) && !tried {
                 broken.push(format!("{commit} went to production ({}) and no canary of it passed", deploy.id));
             }
             earlier.push(commit.clone());
         }
         broken
+    }
+
+    /// The audit log is whole.
+    async fn rewritten_history(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        let good = audit::verify(&self.store, &audit::Selection::default(), None, &mut told).await;
+        match good {
+            Ok(true) => Vec::new(),
+            Ok(false) => vec![String::from_utf8_lossy(&told).into_owned()],
+            Err(error) => vec![format!("the audit log cannot be read: {error}")],
+        }
     }
 
     /// One comment for each pull request, one check run and one deployment for each run, one revert for each rollback.

@@ -21,7 +21,7 @@ use super::{PATIENCE, World};
 
 /// The test that is a replica, as the test binary names it.
 const REPLICA: &str = "support::world::replicas::replica_of_titan";
-/// In a replica's environment: it looks for missed deliveries all the time.
+/// In a replica's environment: it looks for missed deliveries again and again, after so many milliseconds.
 const WATCHFUL: &str = "TITAN_STORY_WATCHFUL";
 /// What a replica prints before its address.
 const ADDRESS: &str = "titan-replica=";
@@ -51,6 +51,17 @@ impl Replica {
         assert!(ended.expect("a status").success(), "the replica ends well");
     }
 
+    /// The same, and it is killed when it takes longer.
+    pub(super) async fn stop_or_kill(mut self, grace: Duration) {
+        if self.paused {
+            signal(&self.child, Signal::CONT);
+        }
+        signal(&self.child, Signal::TERM);
+        if tokio::time::timeout(grace, self.child.wait()).await.is_err() {
+            self.kill().await;
+        }
+    }
+
     /// Ends it as a crash would; paused or not.
     pub(super) async fn kill(mut self) {
         self.child.kill().await.expect("it can be killed");
@@ -58,8 +69,7 @@ impl Replica {
 }
 
 /// How often a watchful Titan looks for what it missed.
-pub(super) fn watchful() -> RecoveryPace {
-    let often = Duration::from_millis(300);
+pub(super) fn watchful(often: Duration) -> RecoveryPace {
     RecoveryPace {
         first: often,
         log_every: often,
@@ -81,6 +91,13 @@ impl World {
         self.aim_webhooks();
     }
 
+    /// Starts all of them at the same time.
+    pub(super) async fn start_all_replicas(&mut self) {
+        let all = futures::future::join_all((0..self.replicas).map(|_| self.spawn_replica())).await;
+        *self.places() = all.into_iter().map(Some).collect();
+        self.aim_webhooks();
+    }
+
     /// Ends a replica as a crash would: nothing is committed, nothing is given back.
     pub async fn kill_replica(&mut self, number: usize) {
         let replica = self.places()[number].take().unwrap_or_else(|| panic!("replica {number} is down"));
@@ -95,6 +112,14 @@ impl World {
         replica.stop().await;
         self.was_down = true;
         self.aim_webhooks();
+    }
+
+    /// Ends a replica as a platform would that waits only so long.
+    pub async fn stop_replica_or_kill(&mut self, number: usize, grace: Duration) {
+        let replica = self.places()[number].take().unwrap_or_else(|| panic!("replica {number} is down"));
+        self.was_down = true;
+        self.aim_webhooks();
+        replica.stop_or_kill(grace).await;
     }
 
     /// Freezes a replica (SIGSTOP): it keeps its connections and its claims and does nothing.
@@ -173,7 +198,7 @@ impl World {
 
     async fn spawn_replica(&self) -> Replica {
         let log = std::env::var_os("RUST_LOG").map(|filter| ("RUST_LOG", filter));
-        let watchful = self.watchful.then_some((WATCHFUL, "yes"));
+        let watchful = self.watchful.map(|often| (WATCHFUL, often.as_millis().to_string()));
         let mut child = Command::new(std::env::current_exe().expect("this program"))
             .args(["--ignored", "--exact", "--nocapture", REPLICA])
             .env_clear()
@@ -225,8 +250,8 @@ async fn run_replica() {
     let vars = titan::config::environment();
     let config = Config::read(&vars).expect("the settings are complete");
     let mut pace = Pace { lease: LeasePace::SHORT, ..Pace::QUICK };
-    if vars.contains_key(WATCHFUL) {
-        pace.recovery = watchful();
+    if let Some(often) = vars.get(WATCHFUL) {
+        pace.recovery = watchful(Duration::from_millis(often.parse().expect("milliseconds")));
     }
     let mut terminate =
         tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("a signal handler");

@@ -30,9 +30,7 @@ impl World {
     /// Starts Titan and points the webhooks to it.
     pub async fn start_titan(&mut self) {
         if self.replicas > 0 {
-            for number in 0..self.replicas {
-                self.start_replica(number).await;
-            }
+            self.start_all_replicas().await;
             return;
         }
         self.titan = if self.in_a_process { self.spawn().await } else { self.start_here().await };
