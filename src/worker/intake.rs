@@ -199,7 +199,10 @@ async fn understand(
 fn command_key(delivery: &str, trigger: &Trigger) -> Option<String> {
     match trigger {
         Trigger::Comment { repo, comment_id, .. } => Some(comment_key(repo, *comment_id)),
-        Trigger::Labeled { .. } => Some(format!("label:{delivery}")),
+        // GitHub may tell of one label in two deliveries.
+        Trigger::Labeled { repo, number, head, at, .. } => {
+            Some(format!("label:{}:{}:{head}:{}", repo.id, number.0, at.timestamp()))
+        }
         Trigger::CheckAction { .. } => Some(format!("button:{delivery}")),
         _ => None,
     }

@@ -32,19 +32,23 @@ const LONG: Duration = Duration::from_secs(20);
 async fn nothing_is_lost_and_nothing_is_done_twice_whatever_breaks() {
     let (opens_every, lasts) = (Duration::from_millis(900), Duration::from_secs(5));
     let looks_every = Duration::from_millis(500);
-    play(SEED, &Scale { pulls: 5, opens_every, replicas: 2, lasts, looks_every }).await;
+    play(setting("CHAOS_SEED").unwrap_or(SEED), &Scale { pulls: 5, opens_every, replicas: 2, lasts, looks_every })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes; script/chaos runs it"]
 async fn nothing_is_lost_and_nothing_is_done_twice_for_a_long_time() {
-    let setting = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let now = || titan::clock::now().timestamp_millis().unsigned_abs() % 1_000_000;
     let seconds = setting("CHAOS_SECONDS").unwrap_or(120);
     let (opens_every, lasts) = (Duration::from_secs(6), Duration::from_secs(seconds));
     let looks_every = Duration::from_secs(2);
     let scale = Scale { pulls: 30, opens_every, replicas: 3, lasts, looks_every };
     play(setting("CHAOS_SEED").unwrap_or_else(now), &scale).await;
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
 /// What is told when a story fails.
@@ -97,10 +101,10 @@ async fn play(seed: u64, scale: &Scale) {
     weather::end(&world);
     calm(&world, &mut record).await;
     tell(&world, &mut record, "after the storm").await;
-    hold(&world, &pulls, &mut record, seed, "after the storm").await;
+    hold(&world, &pulls, &mut record, "after the storm").await;
     let shipped = world.count_promotes().await;
     finale::ship(&world, &mut pulls, &mut record).await;
-    hold(&world, &pulls, &mut record, seed, "at the end").await;
+    hold(&world, &pulls, &mut record, "at the end").await;
     assert_eq!(world.count_promotes().await, shipped + 1, "seed {seed}: the last one counts");
     world.end().await;
 }
@@ -113,11 +117,12 @@ async fn tell(world: &World, record: &mut Record, when: &str) {
 }
 
 /// Fails when an invariant is broken.
-async fn hold(world: &World, pulls: &Pulls, record: &mut Record, seed: u64, when: &str) {
+async fn hold(world: &World, pulls: &Pulls, record: &mut Record, when: &str) {
     let broken = world.broken_invariants(&pulls.heads).await;
     if !broken.is_empty() {
         tell(world, record, when).await;
     }
+    let seed = record.seed;
     assert!(broken.is_empty(), "seed {seed}, {when}: {} invariants are broken:\n{}", broken.len(), broken.join("\n"));
 }
 

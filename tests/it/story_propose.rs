@@ -1,6 +1,7 @@
 //! Proposals: by comment and by label, what stops them, what they leave.
 
 use titan::domain::run::RunKind;
+use titan::playground::github::Tamper;
 
 use crate::support::world::{DELETED, world};
 
@@ -10,6 +11,7 @@ const GOOD: &[(&str, &str)] = &[("src/index.html", "<h1>Shop 2</h1>\n")];
 async fn the_label_proposes() {
     let world = world().start().await;
     let pr = world.pull_request(GOOD);
+    world.github.hooks().tamper(Some("pull_request"), Tamper::Twin);
     world.label(pr, "carol", "titan-ops");
     world.settle().await;
     assert_eq!(world.runs(pr).await, ["propose success"]);

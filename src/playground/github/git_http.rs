@@ -19,7 +19,8 @@ use super::rest::Incoming;
 
 /// A request of git's own protocol: the repository's full name and what follows its `.git`.
 pub fn split_path(path: &str) -> Option<(String, &'static str)> {
-    let (repository, service) = ["/info/refs", "/git-upload-pack", "/git-receive-pack"]
+    // The last one is what git asks for when an answer looks to it as if the server were a mere folder.
+    let (repository, service) = ["/info/refs", "/git-upload-pack", "/git-receive-pack", ".git/HEAD"]
         .into_iter()
         .find_map(|end| Some((path.strip_suffix(end)?, end)))?;
     let (owner, name) = repository.strip_prefix('/')?.split_once('/')?;

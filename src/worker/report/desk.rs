@@ -326,7 +326,6 @@ fn hash(content: &impl Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]
