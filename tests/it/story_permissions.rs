@@ -110,12 +110,8 @@ fn table(rows: &[(String, BTreeMap<&str, &'static str>)], columns: &[&str]) -> S
 }
 
 async fn with_everybody() -> (World, Places) {
-    let world = world()
-        .policy_line("[\"node build.js\"]", "[\"true\"]")
-        .policy_line("bake: 3s", "bake: 1s")
-        .spaced(chrono::TimeDelta::zero())
-        .start()
-        .await;
+    let world =
+        world().policy_line("[\"node build.js\"]", "[\"true\"]").spaced(chrono::TimeDelta::zero()).start().await;
     let github = &world.github;
     for (login, role) in [
         ("nora", Role::None),
@@ -170,6 +166,13 @@ async fn outcomes(world: &World, given: Vec<Given>, columns: &[&str]) -> String 
         }
     }
     table(&rows, columns)
+}
+
+/// Sets the label and takes it away; the next one is told with another second, so that it is another.
+async fn label(world: &World, pr: u64, login: &str) {
+    world.label(pr, login, "titan-ops");
+    world.github.unlabel(REPO, pr, login, "titan-ops").expect("a label");
+    tokio::time::sleep(std::time::Duration::from_millis(1050)).await;
 }
 
 fn policy(world: &World) -> String {
@@ -249,17 +252,16 @@ async fn everybody_may_exactly_what_the_policy_says() {
     ");
 
     // The label means `propose`.
-    let labelled = [ROLES[1], ROLES[2], ROLES[3], ROLES[6], OTHERS[0]];
+    let labelled = [ROLES[1], ROLES[2], ROLES[6]];
     for (login, _) in labelled {
-        world.label(places.closed, login, "titan-ops");
-        world.github.unlabel(REPO, places.closed, login, "titan-ops").expect("a label");
+        label(&world, places.closed, login).await;
     }
     world.settle().await;
     let mut seen = Vec::new();
     for (login, _) in labelled {
         seen.push((login, outcome(&world, &format!("label {login}")).await));
     }
-    let expected = [("dave", "no"), ("tina", "yes"), ("carol", "yes"), ("robot[bot]", "-"), ("erin", "yes")];
+    let expected = [("dave", "no"), ("tina", "yes"), ("robot[bot]", "-")];
     assert_eq!(seen, expected);
     assert_nothing_was_done(&world).await;
     world.end().await;
@@ -290,9 +292,8 @@ async fn a_label_and_the_buttons_are_for_whom_the_policy_names_and_carry_the_cha
     world.push_to_main(&[(".github/titan.yml", &policy(&world).replace("approvals: 0", own))]);
     let pr = world.pull_request(GOOD);
     world.say(places.open, "alice", "/titan arm").await;
-    world.label(pr, "alice", "titan-ops");
-    world.github.unlabel(REPO, pr, "alice", "titan-ops").expect("a label");
-    world.label(pr, "erin", "titan-ops");
+    label(&world, pr, "alice").await;
+    label(&world, pr, "erin").await;
     world.settle().await;
     assert_eq!(world.runs(pr).await, ["propose refused", "propose success"]);
     by_button(&world, pr, "titan/build", "canary", "sam").await;
