@@ -55,16 +55,16 @@ impl Tale {
     /// The world that it happens in.
     pub fn setup(self) -> Setup {
         // A version that turns bad needs five failed looks in its bake, however slow the machine is.
-        let setup = world().bake(if matches!(self, Self::BadCanary | Self::BadProduction) { "3s" } else { "1s" });
+        let bake = if matches!(self, Self::BadCanary | Self::BadProduction) { "3s" } else { "1s" };
+        let setup = world().bake(bake).replicas(1).long_leases();
         match self {
-            Self::Propose | Self::Controls => setup.replicas(1),
+            Self::Propose | Self::Controls => setup,
             Self::Hooks => setup
                 .armed()
                 .without_render_key()
                 .policy_line("{render: srv-web-canary,", "{hook: WEB_CANARY,")
-                .policy_line("{render: srv-web-production,", "{hook: WEB_PRODUCTION,")
-                .replicas(1),
-            _ => setup.armed().replicas(1),
+                .policy_line("{render: srv-web-production,", "{hook: WEB_PRODUCTION,"),
+            _ => setup.armed(),
         }
     }
 

@@ -81,6 +81,7 @@ pub struct Setup {
     in_a_process: bool,
     replicas: usize,
     watchful: Option<Duration>,
+    long_leases: bool,
     spacing: chrono::TimeDelta,
     own_postgres: bool,
     extra_settings: Vec<(&'static str, String)>,
@@ -97,6 +98,7 @@ pub fn world() -> Setup {
         in_a_process: false,
         replicas: 0,
         watchful: None,
+        long_leases: false,
         spacing: Pace::QUICK.calls.spacing,
         own_postgres: false,
         extra_settings: Vec::new(),
@@ -190,6 +192,13 @@ impl Setup {
         self
     }
 
+    /// With replicas whose claims last as long as in real use, so that a busy machine takes none from them. A story that
+    /// kills them ends their claims with [`World::crash`].
+    pub fn long_leases(mut self) -> Self {
+        self.long_leases = true;
+        self
+    }
+
     /// With a Postgres of its own, which can be stopped and started: [`World::stop_postgres`].
     pub fn own_postgres(mut self) -> Self {
         self.own_postgres = true;
@@ -224,6 +233,7 @@ impl Setup {
             replicas: self.replicas,
             preferred: 0,
             watchful: self.watchful,
+            long_leases: self.long_leases,
             database,
             github,
             render,
@@ -353,6 +363,7 @@ pub struct World {
     /// The replica that webhooks go to while it works.
     preferred: usize,
     watchful: Option<Duration>,
+    long_leases: bool,
     database: Db,
     settings: BTreeMap<String, String>,
     _folder: TempDir,

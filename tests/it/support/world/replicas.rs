@@ -23,6 +23,8 @@ use super::{PATIENCE, World};
 const REPLICA: &str = "support::world::replicas::replica_of_titan";
 /// In a replica's environment: it looks for missed deliveries again and again, after so many milliseconds.
 const WATCHFUL: &str = "TITAN_STORY_WATCHFUL";
+/// In a replica's environment: its claims last as long as in real use.
+const LONG_LEASES: &str = "TITAN_STORY_LONG_LEASES";
 /// What a replica prints before its address.
 const ADDRESS: &str = "titan-replica=";
 
@@ -199,6 +201,7 @@ impl World {
     async fn spawn_replica(&self) -> Replica {
         let log = std::env::var_os("RUST_LOG").map(|filter| ("RUST_LOG", filter));
         let watchful = self.watchful.map(|often| (WATCHFUL, often.as_millis().to_string()));
+        let long_leases = self.long_leases.then_some((LONG_LEASES, "yes"));
         let mut child = Command::new(std::env::current_exe().expect("this program"))
             .args(["--ignored", "--exact", "--nocapture", REPLICA])
             .env_clear()
@@ -206,6 +209,7 @@ impl World {
             .envs(&self.settings)
             .envs(log)
             .envs(watchful)
+            .envs(long_leases)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -252,6 +256,10 @@ async fn run_replica() {
     let mut pace = Pace { lease: LeasePace::SHORT, ..Pace::QUICK };
     if let Some(often) = vars.get(WATCHFUL) {
         pace.recovery = watchful(Duration::from_millis(often.parse().expect("milliseconds")));
+    }
+    if vars.contains_key(LONG_LEASES) {
+        let LeasePace { lease, heartbeat, .. } = LeasePace::STANDARD;
+        pace.lease = LeasePace { lease, heartbeat, ..LeasePace::SHORT };
     }
     let mut terminate =
         tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("a signal handler");
