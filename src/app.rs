@@ -19,7 +19,7 @@ use crate::github::{GitHub, GitHubSettings};
 use crate::http::{Builds, EventHub, WebState, router};
 use crate::postgres::{Binaries, Durability, OwnPostgres};
 use crate::probe::Prober;
-use crate::redact::Redactor;
+use crate::redact::{NoRedactor, Redactor, SecretUrl};
 use crate::render::{Render, RenderSettings};
 use crate::sandbox::{self, Isolation, Rules};
 use crate::scratch::Scratch;
@@ -34,6 +34,8 @@ use crate::worker::retention::Retention;
 const MOST_MEMORY: u64 = 4 << 30;
 /// Builds that run at the same time.
 const BUILD_SLOTS: usize = 2;
+/// Trees that are fetched at the same time.
+const TREE_SLOTS: usize = 2;
 /// Open requests get so long to end at shutdown; a fly.toml `kill_timeout` of 30 s leaves room for the workers.
 const HTTP_DRAIN: Duration = Duration::from_secs(5);
 /// While the database is away at the start, it is tried so often.
@@ -65,6 +67,9 @@ pub enum StartError {
     /// The settings for Render cannot be used.
     #[error("the settings for Render cannot be used: {0}")]
     Render(#[from] crate::render::SettingsError),
+    /// The secrets cannot be kept out of texts.
+    #[error(transparent)]
+    Redactor(#[from] NoRedactor),
     /// The HTTP client for probes could not be made.
     #[error("cannot make the HTTP client for probes: {0}")]
     Probe(String),
@@ -210,8 +215,9 @@ fn services(config: &Config, store: &Store, options: Options) -> Result<Services
         app_id: config.github.app_id.clone(),
         private_key_pem: config.github.private_key.clone(),
     };
+    let redactor = redactor(config)?;
     let budgets = SharedBudgets::new(store.clone(), options.pace.calls);
-    let github = GitHub::governed(&credentials, Arc::new(budgets))?;
+    let github = GitHub::governed(&credentials, Arc::new(budgets), redactor.clone())?;
     let settings = RenderSettings {
         api_url: config.render.api_url.clone(),
         api_key: config.render.api_key.clone(),
@@ -223,7 +229,7 @@ fn services(config: &Config, store: &Store, options: Options) -> Result<Services
         render: Arc::new(Render::new(&settings, &config.allow_private)?),
         grants: config.render.grants.clone().map(Arc::new),
         prober: Prober::new(config.allow_private.clone()).map_err(|e| StartError::Probe(e.to_string()))?,
-        redactor: redactor(config),
+        redactor,
         public_url: config.public_url.clone(),
         github_url: config.github.web_url.clone(),
         build_rules: Rules { hidden: hidden(config, &output_dir), ..build_rules(&config.build) },
@@ -233,6 +239,7 @@ fn services(config: &Config, store: &Store, options: Options) -> Result<Services
         supervisor: options.supervisor,
         pace: options.pace,
         build_slots: Arc::new(Semaphore::new(BUILD_SLOTS)),
+        tree_slots: Arc::new(Semaphore::new(TREE_SLOTS)),
     })
 }
 
@@ -294,14 +301,33 @@ fn usable(path: &Path) -> Result<PathBuf, StartError> {
     path.canonicalize().map_err(error)
 }
 
-/// Knows every secret of the settings, hooks included, and each line of the private key.
-fn redactor(config: &Config) -> Redactor {
+/// Knows every secret of the settings, each line of the private key, and of an address the part that is the secret: a
+/// hook's key, the database's password.
+fn redactor(config: &Config) -> Result<Redactor, NoRedactor> {
     let secrets = config.secrets();
-    let values = secrets.iter().flat_map(|secret| {
-        let value = secret.expose_secret();
-        std::iter::once(value).chain(value.lines().filter(|line| line.len() >= 16 && !line.starts_with("-----")))
-    });
-    Redactor::new(values.chain(config.render.hooks.values().map(|hook| hook.expose())))
+    let addresses = config.render.hooks.values().map(SecretUrl::expose);
+    let values: Vec<&str> = secrets.iter().map(|secret| secret.expose_secret()).chain(addresses).collect();
+    let lines =
+        values.iter().flat_map(|value| value.lines()).filter(|line| line.len() >= 16 && !line.starts_with("-----"));
+    let inner: Vec<String> = values.iter().flat_map(|value| secrets_of_address(value)).collect();
+    Redactor::new(values.iter().copied().chain(lines).chain(inner.iter().map(String::as_str)))
+}
+
+/// The password of an address and the key in its query, as written and as meant.
+fn secrets_of_address(value: &str) -> Vec<String> {
+    let Ok(url) = url::Url::parse(value) else { return Vec::new() };
+    let secret = |name: &str| matches!(name, "key" | "password");
+    let pairs = url.query().into_iter().flat_map(|query| query.split('&')).filter_map(|pair| pair.split_once('='));
+    let written = pairs.filter(|(name, _)| secret(name)).map(|(_, value)| value.to_owned());
+    let meant = |password: &str| {
+        let form = format!("x={}", password.replace('+', "%2B"));
+        url::form_urlencoded::parse(form.as_bytes()).next().map(|(_, value)| value.into_owned())
+    };
+    let mut secrets: Vec<String> = written.collect();
+    secrets.extend(url.query_pairs().filter(|(name, _)| secret(name)).map(|(_, value)| value.into_owned()));
+    secrets.extend(url.password().map(str::to_owned));
+    secrets.extend(url.password().and_then(meant));
+    secrets
 }
 
 fn away(error: &MigrateError) -> bool {

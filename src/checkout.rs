@@ -21,6 +21,7 @@ use url::Url;
 use crate::domain::ids::CommitSha;
 use crate::redact::Redactor;
 
+mod room;
 mod trees;
 
 pub use trees::{TreeDiff, diff_trees};
@@ -84,6 +85,12 @@ pub enum CheckoutError {
     /// The URL is not one to fetch from.
     #[error("cannot fetch from this address: {0}")]
     Address(&'static str),
+    /// Its files are more than may be written.
+    #[error("its files take more than {} MB, which is all that a build may write here", limit / 1_000_000)]
+    TooLarge {
+        /// How many bytes there may be.
+        limit: u64,
+    },
     /// Anything else that git says.
     #[error("git failed: {0}")]
     Failed(String),
@@ -91,7 +98,8 @@ pub enum CheckoutError {
 
 /// Puts the files of `commit` into `into`, as a repository with a detached `HEAD` and a history of one commit. What was
 /// in `into` before is removed first, so an attempt that was cut off is simply repeated. When `deadline` passes, or the
-/// future is dropped, git is killed.
+/// future is dropped, git is killed. Neither what is fetched nor the files take more than `limit` bytes: one content under
+/// many names is fetched once and written many times, so the names are counted before anything is written.
 ///
 /// # Errors
 /// Each variant of [`CheckoutError`]; `into` may then hold a part.
@@ -100,11 +108,12 @@ pub async fn checkout(
     token: Option<&SecretString>,
     commit: &CommitSha,
     into: &Path,
+    limit: u64,
     deadline: Instant,
 ) -> Result<(), CheckoutError> {
     check_address(git_url)?;
     prepare(into).await.map_err(CheckoutError::Folder)?;
-    let git = Git::new(into, git_url, token, deadline);
+    let git = Git::new(into, git_url, token, limit, deadline)?;
     let format = if commit.as_str().len() == 64 { "sha256" } else { "sha1" };
     git.run(&["init", "--quiet", "--template=", &format!("--object-format={format}")], Access::Local).await?;
     let refspec = commit.as_str();
@@ -113,6 +122,9 @@ pub async fn checkout(
         Access::Remote,
     )
     .await?;
+    if git.bytes_of(refspec).await? > limit {
+        return Err(CheckoutError::TooLarge { limit });
+    }
     git.run(&["checkout", "--quiet", "--force", "--detach", refspec], Access::Local).await?;
     let head = git.run(&["rev-parse", "--verify", "HEAD"], Access::Local).await?;
     if head.trim() == commit.as_str() {
@@ -154,34 +166,59 @@ struct Git {
     /// The name of the setting that sends the token to this host only, and its value.
     header: Option<(String, SecretString)>,
     redactor: Redactor,
+    /// The most bytes that may be fetched.
+    limit: u64,
     deadline: Instant,
 }
 
 impl Git {
-    fn new(folder: &Path, url: &Url, token: Option<&SecretString>, deadline: Instant) -> Self {
+    fn new(
+        folder: &Path,
+        url: &Url,
+        token: Option<&SecretString>,
+        limit: u64,
+        deadline: Instant,
+    ) -> Result<Self, CheckoutError> {
         let encoded =
             token.map(|token| SecretString::from(STANDARD.encode(format!("x-access-token:{}", token.expose_secret()))));
         let known = token.iter().map(|token| token.expose_secret());
-        let redactor = Redactor::new(known.chain(encoded.iter().map(ExposeSecret::expose_secret)));
+        let redactor = Redactor::new(known.chain(encoded.iter().map(ExposeSecret::expose_secret)))
+            .map_err(|error| CheckoutError::Failed(error.to_string()))?;
         let header = encoded.map(|encoded| {
             let host = url.origin().ascii_serialization();
             let value = format!("Authorization: Basic {}", encoded.expose_secret());
             (format!("http.{host}/.extraHeader"), SecretString::from(value))
         });
-        Self { folder: folder.to_owned(), header, redactor, deadline }
+        Ok(Self { folder: folder.to_owned(), header, redactor, limit, deadline })
     }
 
     /// Runs one subcommand and gives its standard output.
     async fn run(&self, arguments: &[&str], access: Access) -> Result<String, CheckoutError> {
         let mut child = self.command(arguments, access).spawn().map_err(CheckoutError::NoGit)?;
         let mut group = Group::of(&child);
-        let (status, output, words) = match timeout_at(self.deadline, finish(&mut child)).await {
+        if access == Access::Remote
+            && let Some(git) = group.0
+        {
+            // No single file of it may pass the limit, however fast it comes. Only a tighter limit than Titan's own.
+            let most = rustix::process::Rlimit { current: Some(self.limit), maximum: Some(self.limit) };
+            let _ = rustix::process::prlimit(Some(git), rustix::process::Resource::Fsize, most);
+        }
+        let ended = tokio::select! {
+            ended = timeout_at(self.deadline, finish(&mut child)) => ended,
+            limit = room::used_up(&self.folder, self.limit), if access == Access::Remote => return Err(limit),
+        };
+        let (status, output, words) = match ended {
             Ok(finished) => finished.map_err(|error| CheckoutError::Failed(error.to_string()))?,
             Err(_) => return Err(CheckoutError::TimedOut),
         };
         // it has ended and been waited for, so its number may soon be somebody else's
         group.0 = None;
-        if status.success() { Ok(output) } else { Err(classify(&self.redactor.clean(&words), status)) }
+        match status.success() {
+            true => Ok(output),
+            // SIGXFSZ, in the words of git about the program that writes the pack.
+            false if words.contains("died of signal 25") => Err(CheckoutError::TooLarge { limit: self.limit }),
+            false => Err(classify(&self.redactor.clean(&words), status)),
+        }
     }
 
     fn command(&self, arguments: &[&str], access: Access) -> Command {
@@ -331,7 +368,7 @@ mod tests {
     fn only_the_fetch_knows_the_token_and_only_for_its_host() {
         let url = Url::parse("https://github.example:8443/acme/shop.git").expect("a url");
         let token = SecretString::from("ghs_0123456789abcdef0123456789abcdef0123");
-        let git = Git::new(Path::new("/nowhere/x"), &url, Some(&token), Instant::now());
+        let git = Git::new(Path::new("/nowhere/x"), &url, Some(&token), 1, Instant::now()).expect("a token");
         let environment = |access| {
             let command = git.command(&["fetch"], access);
             let list = command.as_std().get_envs().map(|(name, value)| format!("{name:?}={value:?}"));

@@ -80,7 +80,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("BUILD_MEMORY_MB", "memory of one build", "half of the machine's, at most `4096`"),
     setting("BUILD_PROCESSES", "processes and threads of one build", "`1024`"),
     setting("BUILD_CPUS", "processors of one build, such as `1.5`", "all"),
-    setting("BUILD_DISK_MB", "what one build may write", "`8192`"),
+    setting("BUILD_DISK_MB", "what one build may write, and what its checkout may take", "`8192`"),
     setting("BUILD_OUTPUT_MB", "what one build may print", "`16`"),
     setting(
         "KEEP_DELIVERIES_DAYS",

@@ -25,7 +25,7 @@ pub use self::deploy::{Deploy, DeployStatus, HookStarted, Service, Started};
 use self::hook::Hook;
 use crate::domain::ids::{CommitSha, DeployId, ServiceId};
 use crate::outbound::{Guard, NoClient, Scheme};
-use crate::redact::{Redactor, SecretUrl};
+use crate::redact::{NoRedactor, Redactor, SecretUrl};
 
 /// The largest page that Render gives.
 const PAGE_SIZE: usize = 100;
@@ -93,6 +93,9 @@ pub enum SettingsError {
     /// The key has characters that cannot be sent.
     #[error("RENDER_API_KEY cannot be used: it has characters that do not belong in a key")]
     Key,
+    /// The key and the hooks cannot be kept out of texts.
+    #[error(transparent)]
+    Redactor(#[from] NoRedactor),
     /// No HTTPS on this machine.
     #[error(transparent)]
     Client(#[from] NoClient),
@@ -127,7 +130,7 @@ impl Render {
             .map(ExposeSecret::expose_secret)
             .chain(hooks.values().map(|(hook, _)| hook.key.expose_secret()))
             .collect();
-        let redactor = Redactor::new(secrets);
+        let redactor = Redactor::new(secrets)?;
         let api = match &settings.api_key {
             Some(key) => Some(Api::new(&settings.api_url, key, redactor.clone())?),
             None => None,

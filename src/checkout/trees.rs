@@ -14,10 +14,12 @@ use url::Url;
 
 use super::{Access, CheckoutError, Git, Group, prepare, read};
 use crate::domain::ids::CommitSha;
-use crate::domain::paths::{ChangedFile, FileKind, FileMode, FileStatus, Links, RepoPath, TreeEntry};
+use crate::domain::paths::{ChangedFile, Collisions, FileKind, FileMode, FileStatus, Links, RepoPath, TreeEntry};
 
 /// More changed files are not judged. A change of this size is no proposal that a person could look at.
 const MOST_FILES: usize = 200_000;
+/// More bytes of commits, trees and links are not fetched.
+const MOST_BYTES: u64 = 2 << 30;
 /// More symbolic links in a tree are not followed.
 const MOST_LINKS: usize = 50_000;
 /// The longest target that Linux follows; also the largest file that is fetched.
@@ -26,12 +28,14 @@ const LONGEST_TARGET: usize = 4096;
 const LONGEST_RECORD: u64 = 64 * 1024;
 
 /// The difference between two commits.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct TreeDiff {
     /// Every file that differs, in git's order; a rename is one file gone and one new.
     pub files: Vec<ChangedFile>,
     /// The symbolic links of the tree before, and of the tree after.
     pub links: [Links; 2],
+    /// New names that some file systems take for another name of the tree after.
+    pub collisions: Collisions,
 }
 
 /// Reads what differs between `base` and `head`. `into` is used for the fetched objects and removed first; the caller
@@ -49,14 +53,15 @@ pub async fn diff_trees(
 ) -> Result<TreeDiff, CheckoutError> {
     super::check_address(git_url)?;
     prepare(into).await.map_err(CheckoutError::Folder)?;
-    let git = Git::new(into, git_url, token, deadline);
+    let git = Git::new(into, git_url, token, MOST_BYTES, deadline)?;
     let format = if head.as_str().len() == 64 { "sha256" } else { "sha1" };
     git.run(&["init", "--quiet", "--template=", &format!("--object-format={format}")], Access::Local).await?;
     fetch(&git, git_url, [base, head], branch).await?;
     let (base, head) = (base.as_str(), head.as_str());
     let mut files = changed_files(&git, base, head).await?;
-    let before = links_of(&git, base).await?;
-    let after = links_of(&git, head).await?;
+    let before = links_of(&git, base, |_| {}).await?;
+    let mut collisions = Collisions::of(&files);
+    let after = links_of(&git, head, |path| collisions.see(path)).await?;
     let mut wanted: Vec<&str> = before.iter().chain(&after).map(|(_, object)| object.as_str()).collect();
     wanted.sort_unstable();
     wanted.dedup();
@@ -69,7 +74,7 @@ pub async fn diff_trees(
     let resolve = |links: Vec<(RepoPath, String)>| {
         Links::new(links.into_iter().filter_map(|(path, object)| Some((path, targets.get(&object)?.clone()))))
     };
-    Ok(TreeDiff { files, links: [resolve(before), resolve(after)] })
+    Ok(TreeDiff { files, links: [resolve(before), resolve(after)], collisions })
 }
 
 /// Fetches both commits by their ids; where the host gives only tips of branches, the branch with its history.
@@ -138,10 +143,16 @@ fn changed_file(about: &[u8], path: Vec<u8>) -> Option<ChangedFile> {
     Some(ChangedFile { path: RepoPath::new(path), previous_path: None, status, old, new })
 }
 
-/// The symbolic links of a tree with the ids of their targets.
-async fn links_of(git: &Git, commit: &str) -> Result<Vec<(RepoPath, String)>, CheckoutError> {
+/// The symbolic links of a tree with the ids of their targets; every path of the tree is shown to `see`.
+async fn links_of(
+    git: &Git,
+    commit: &str,
+    mut see: impl FnMut(&[u8]),
+) -> Result<Vec<(RepoPath, String)>, CheckoutError> {
     let mut links = Vec::new();
     git.records(&["ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit], |field| {
+        let tab = field.iter().position(|b| *b == b'\t').ok_or_else(unreadable)?;
+        see(&field[tab + 1..]);
         if let Some(rest) = field.strip_prefix(b"120000 blob ") {
             let tab = rest.iter().position(|b| *b == b'\t').ok_or_else(unreadable)?;
             let object = String::from_utf8(rest[..tab].to_vec()).map_err(|_| unreadable())?;
@@ -208,7 +219,7 @@ async fn read_targets(git: &Git, objects: &[&str]) -> Result<HashMap<String, Rep
 
 impl Git {
     /// Runs one subcommand on what was fetched and gives each record of its output, which ends in a zero byte.
-    async fn records(
+    pub(super) async fn records(
         &self,
         arguments: &[&str],
         mut take: impl FnMut(Vec<u8>) -> Result<(), CheckoutError>,

@@ -147,7 +147,8 @@ fn fail(gate: Gate, reason: Reason, observed: impl Into<String>, way_out: impl I
 /// out: they would only repeat the first line.
 pub fn judge(kind: RunKind, project: Option<&ProjectName>, snapshot: &Snapshot) -> Vec<GateResult> {
     let Some(policy) = snapshot.policy.policy() else {
-        return vec![permission(kind, snapshot), policy_valid(snapshot)];
+        let base = (kind != RunKind::Rollback).then(|| default_base(snapshot)).filter(|gate| !gate.passed());
+        return [permission(kind, snapshot), policy_valid(snapshot)].into_iter().chain(base).collect();
     };
     let chosen = choose_project(kind.command(), project, policy, snapshot);
     let fact = chosen.as_ref().ok().and_then(|name| name.as_ref()).and_then(|name| project_fact(snapshot, name));
@@ -160,11 +161,10 @@ pub fn judge(kind: RunKind, project: Option<&ProjectName>, snapshot: &Snapshot) 
     if kind == RunKind::Rollback {
         gates.extend([repository_here(snapshot, kind), rollback_target(snapshot, fact)]);
     } else {
-        gates.extend([change_open(snapshot, kind), repository_here(snapshot, kind)]);
+        gates.extend([change_open(snapshot, kind), repository_here(snapshot, kind), default_base(snapshot)]);
         gates.extend([not_fork(snapshot), head_unchanged(kind, snapshot)]);
     }
     if matches!(kind, RunKind::Canary | RunKind::Promote) {
-        gates.push(default_base(snapshot));
         gates.extend([protected_paths(policy, snapshot), build_passed(policy, name, snapshot)]);
         gates.extend(required_checks(kind, policy, snapshot));
     }

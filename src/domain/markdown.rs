@@ -51,6 +51,22 @@ pub fn escape(text: &str) -> String {
     out
 }
 
+/// One line of user text for a place that is no Markdown, such as a title or a commit's message: the same to the eye, and
+/// nobody is mentioned, nothing is linked or closed.
+pub fn inert(text: &str) -> String {
+    let line = clean_line(text);
+    let mut out = String::with_capacity(line.len() + line.len() / 8);
+    for (at, c) in line.char_indices() {
+        let (before, after) = (&line[..at], &line[at + c.len_utf8()..]);
+        out.push(c);
+        let gh = c == '-' && before.len() >= 2 && before.to_ascii_lowercase().ends_with("gh");
+        if matches!(c, '@' | '#') || gh || (c == ':' && after.starts_with("//")) {
+            out.push(ZERO_WIDTH_SPACE);
+        }
+    }
+    out
+}
+
 /// Finished inline Markdown made fit for one cell of a table: one line, no free `|`.
 pub fn table_cell(markdown: &str) -> String {
     let mut out = String::with_capacity(markdown.len());
@@ -177,6 +193,15 @@ mod tests {
             .map(|w| w.chars().filter(|c| !is_invisible(*c) && !c.is_control()).collect::<String>())
             .filter(|w| !w.is_empty())
             .collect()
+    }
+
+    #[test]
+    fn a_title_mentions_and_closes_nothing() {
+        let title = inert("fixes #12, GH-7\r\nand https://x.example/1 @acme/all");
+        assert_eq!(title.replace(ZERO_WIDTH_SPACE, ""), "fixes #12, GH-7  and https://x.example/1 @acme/all");
+        for live in ["#12", "GH-7", "://x", "@acme"] {
+            assert!(!title.contains(live), "{live} in {title:?}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use self::pattern::Pattern;
 use super::policy::{Diagnostic, PathPolicy};
 
 mod change;
+mod collide;
 mod fold;
 mod judge;
 mod links;
@@ -24,6 +25,7 @@ mod pattern;
 mod receipt;
 
 pub use change::{ChangedFile, FileKind, FileMode, FileStatus, TreeEntry, unite};
+pub use collide::Collisions;
 pub use links::Links;
 pub use name::RepoPath;
 pub use receipt::{Judged, Judgement, Listed, judge_and_write};

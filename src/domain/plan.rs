@@ -33,6 +33,7 @@ pub struct Plan {
     kind: RunKind,
     project: Option<ProjectName>,
     head: CommitSha,
+    base_ref: Option<String>,
     policy_hash: Option<String>,
     policy_commit: Option<CommitSha>,
     gates: Vec<GateResult>,
@@ -53,6 +54,11 @@ impl Plan {
     /// At which head commit.
     pub fn head(&self) -> &CommitSha {
         &self.head
+    }
+
+    /// The branch that it was decided for; `None` for what needs no gate.
+    pub fn base_ref(&self) -> Option<&str> {
+        self.base_ref.as_deref()
     }
 
     /// Hash of the policy that allowed it.
@@ -120,12 +126,12 @@ pub enum Control {
     Arm,
     /// Turn it off.
     Disarm,
-    /// Stop all deployments of the installation.
+    /// Stop all deployments of the repository, and of the whole account when Titan has deployed something for it.
     Halt {
         /// Why; may be empty.
         reason: String,
     },
-    /// Lift the halt.
+    /// Lift the halt that was called here.
     Resume,
     /// Hold a project's environments for this change.
     Lock {
@@ -186,8 +192,16 @@ fn status(snapshot: &Snapshot) -> Vec<(CommandName, Vec<GateResult>)> {
     CommandName::ALL.into_iter().filter(is_shown).map(table).collect()
 }
 
+/// Nothing else was read for somebody who may not give the command: the other gates would only say that they do not know.
+fn of_what_was_read(mut gates: Vec<GateResult>) -> Vec<GateResult> {
+    if gates.first().is_some_and(|gate| gate.gate == gates::Gate::Permission && !gate.passed()) {
+        gates.truncate(1);
+    }
+    gates
+}
+
 fn start_or_refuse(kind: RunKind, command: &Command, snapshot: &Snapshot) -> Decision {
-    let mut gates = gates::judge(kind, command.project.as_ref(), snapshot);
+    let mut gates = of_what_was_read(gates::judge(kind, command.project.as_ref(), snapshot));
     // Right after the permission, because it says why nothing happened; the others say what would be in the way now.
     if let Some(late) = gates::too_late(command, snapshot) {
         gates.insert(gates.len().min(1), late);
@@ -219,7 +233,8 @@ fn start_or_refuse(kind: RunKind, command: &Command, snapshot: &Snapshot) -> Dec
     let fact = snapshot.projects.iter().find(|fact| Some(&fact.name) == project.as_ref());
     let runs_begun = fact.map(|fact| fact.runs_begun);
     let head = snapshot.change.head.clone();
-    Decision::Start(Plan { kind, project, head, policy_hash, policy_commit, gates, runs_begun })
+    let base_ref = Some(snapshot.change.base_ref.clone());
+    Decision::Start(Plan { kind, project, head, base_ref, policy_hash, policy_commit, gates, runs_begun })
 }
 
 /// Whether a command that cannot start now is only kept waiting by others.
@@ -240,6 +255,7 @@ pub fn put_back(project: ProjectName, head: CommitSha, policy_hash: Option<Strin
         kind: RunKind::Restore,
         project: Some(project),
         head,
+        base_ref: None,
         policy_hash,
         policy_commit: None,
         gates: Vec::new(),
@@ -254,6 +270,7 @@ pub fn automatic_rollback(project: ProjectName, head: CommitSha, policy_hash: Op
         kind: RunKind::Rollback,
         project: Some(project),
         head,
+        base_ref: None,
         policy_hash,
         policy_commit: None,
         gates: Vec::new(),
@@ -262,7 +279,7 @@ pub fn automatic_rollback(project: ProjectName, head: CommitSha, policy_hash: Op
 }
 
 fn control_or_refuse(command: &Command, snapshot: &Snapshot) -> Decision {
-    let mut gates = gates::table(command, snapshot);
+    let mut gates = of_what_was_read(gates::table(command, snapshot));
     if let Some(late) = gates::too_late(command, snapshot) {
         gates.insert(gates.len().min(1), late);
     }

@@ -256,10 +256,30 @@ impl std::fmt::Display for TeamName {
 pub enum RequiredChecks {
     /// Nothing beyond GitHub's rules.
     Base,
-    /// Also these check runs or statuses, by name, and for a canary as well.
-    Named(Vec<String>),
+    /// Also these, by name, and for a canary as well.
+    Named(Vec<NamedCheck>),
     /// Also everything that was reported, and something must have been.
     All,
+}
+
+/// A check that a policy names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamedCheck {
+    /// Its name.
+    pub name: String,
+    /// Whose word counts.
+    pub from: CheckSource,
+}
+
+/// Whose report of a check counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CheckSource {
+    /// Only this App's check runs.
+    App(i64),
+    /// Any App's check runs, and no commit status: everybody who may push can set one.
+    CheckRun,
+    /// Whoever reports it, with a commit status as well.
+    Any,
 }
 
 /// GitHub's merge methods.

@@ -32,9 +32,9 @@ macro_rules! reasons {
 
 reasons! {
     NotArmed "not_armed" "deployment is off for this repository until an admin turns it on";
-    Halted "halted" "somebody stopped all deployments of this account";
-    PolicyMissing "policy_missing" "the base branch has no `.github/titan.yml`";
-    PolicyInvalid "policy_invalid" "the base branch's `.github/titan.yml` has mistakes";
+    Halted "halted" "somebody stopped all deployments";
+    PolicyMissing "policy_missing" "the default branch has no `.github/titan.yml`";
+    PolicyInvalid "policy_invalid" "the default branch's `.github/titan.yml` has mistakes";
     ProjectUnknown "project_unknown" "the policy has no project of that name";
     ProjectAmbiguous "project_ambiguous" "more than one project could be meant";
     NoTarget "no_target" "the policy gives the project no service for this environment";

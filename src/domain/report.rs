@@ -48,6 +48,8 @@ pub struct ChangeFacts {
     pub number: PrNumber,
     /// The head as last seen.
     pub head: Option<CommitSha>,
+    /// The base branch as last seen; `None` while it is not known.
+    pub base_ref: Option<String>,
     /// Whether the pull request was open when last seen.
     pub open: bool,
     /// Whether deployment is on for the repository.
@@ -64,6 +66,14 @@ pub struct ChangeFacts {
     pub commands: Vec<CommandFacts>,
     /// Where links lead.
     pub links: Links,
+}
+
+impl ChangeFacts {
+    /// The base branch that a run was decided for, when the pull request goes to another one now.
+    pub fn other_base<'r>(&self, run: &'r RunFacts) -> Option<&'r str> {
+        let (now, then) = (self.base_ref.as_ref()?, run.base_ref.as_ref()?);
+        (now != then).then_some(then)
+    }
 }
 
 /// A project and what holds it.
@@ -92,6 +102,8 @@ pub struct RunFacts {
     pub head: CommitSha,
     /// Who asked.
     pub actor: String,
+    /// The base branch that it was decided for; `None` when that was not noted down.
+    pub base_ref: Option<String>,
     /// Hash of the policy that allowed it.
     pub policy_hash: Option<String>,
     /// Where it is.

@@ -187,6 +187,9 @@ pub struct HaltFact {
     pub by: String,
     /// Why; may be empty.
     pub reason: String,
+    /// The repository in which it was called, where alone it is lifted; `None`: it can be lifted here.
+    #[serde(default)]
+    pub elsewhere: Option<RepoName>,
 }
 
 /// What was said of the change in reviews. Empty when the policy asks for no approvals.
@@ -196,6 +199,9 @@ pub struct ReviewsFact {
     pub approvals: Vec<Approval>,
     /// Who of those who may push asks for changes.
     pub objections: Vec<String>,
+    /// How many more ask for changes of whom nobody knows whether they may push: too many to ask about.
+    #[serde(default)]
+    pub unheard: usize,
     /// Who had a hand in the code: the author, those who pushed to the change, and those whose name the head carries.
     pub hands: Vec<Person>,
     /// Commits and their contents, as far as GitHub still has them: the head, and what was approved or proposed.
@@ -297,6 +303,9 @@ pub struct RunFact {
     pub project: Option<ProjectName>,
     /// At which head.
     pub head: CommitSha,
+    /// For which base branch; `None` for a run of an earlier release, which counts for none.
+    #[serde(default)]
+    pub base_ref: Option<String>,
     /// Under which policy.
     pub policy_hash: Option<String>,
     /// Where it is.
@@ -314,6 +323,12 @@ impl RunFact {
     /// Whether it ended well.
     pub fn succeeded(&self) -> bool {
         self.status.conclusion() == Some(Conclusion::Success)
+    }
+
+    /// Whether it was decided for the branch that the pull request goes to now. What was judged against another base is
+    /// another change, although its head is the same.
+    pub fn is_for_base(&self, change: &ChangeFact) -> bool {
+        self.base_ref.as_ref() == Some(&change.base_ref)
     }
 }
 

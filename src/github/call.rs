@@ -21,6 +21,7 @@ use super::governor::{Payer, Told};
 use super::{Access, GitHub, GitHubError, RepoClient, RepoRef, status};
 use crate::domain::budget::{Ask, Lane, Seen};
 use crate::domain::ids::InstallationId;
+use crate::redact::Redactor;
 
 /// GitHub's own JSON.
 const ACCEPT_JSON: &str = "application/vnd.github+json";
@@ -160,17 +161,19 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    redactor: Redactor,
 }
 
 impl Answer {
     #[cfg(test)]
     pub(super) fn new(name: String, status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
-        Self { name, as_json: true, status, headers, body }
+        let redactor = Redactor::new([]).expect("no secrets");
+        Self { name, as_json: true, status, headers, body, redactor }
     }
 
     /// Another answer to the same question.
     pub(super) fn with(&self, status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
-        Self { name: self.name.clone(), as_json: self.as_json, status, headers, body }
+        Self { name: self.name.clone(), as_json: self.as_json, status, headers, body, redactor: self.redactor.clone() }
     }
 
     /// Reads the JSON body. One that is no JSON at all was cut off or is somebody else's: it tells nothing.
@@ -201,7 +204,7 @@ impl Answer {
 
     /// The answer when it is a success, else the error that its status stands for.
     pub(super) fn checked(self) -> Result<Self, GitHubError> {
-        match status::problem(&self.name, self.status, &self.headers, &self.body, crate::clock::now()) {
+        match status::problem(&self.name, self.status, &self.headers, &self.body, crate::clock::now(), &self.redactor) {
             None => Ok(self),
             Some(error) => Err(error),
         }
@@ -209,7 +212,7 @@ impl Answer {
 
     /// GitHub's sentence about an answer that is not a success.
     pub(super) fn message(&self) -> String {
-        status::message(&self.body)
+        status::message(&self.body, &self.redactor)
     }
 }
 
@@ -367,7 +370,8 @@ impl GitHub {
             .map_err(|e| transient(format!("the answer broke off: {}", root_cause(e.as_ref()))))?
             .to_bytes();
         let as_json = call.accept == ACCEPT_JSON;
-        Ok(Answer { name: call.name(), as_json, status: parts.status, headers: parts.headers, body })
+        let redactor = self.inner.redactor.clone();
+        Ok(Answer { name: call.name(), as_json, status: parts.status, headers: parts.headers, body, redactor })
     }
 }
 

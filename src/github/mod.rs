@@ -33,6 +33,7 @@ use url::Url;
 
 use crate::domain::budget::Lane;
 use crate::domain::ids::{InstallationId, RepoName};
+use crate::redact::Redactor;
 use call::{Call, Sender};
 use governor::Governor;
 
@@ -156,6 +157,7 @@ struct Inner {
     tokens: auth::TokenCache,
     answers: cache::AnswerCache,
     governor: governor::Governed,
+    redactor: Redactor,
 }
 
 impl fmt::Debug for GitHub {
@@ -177,7 +179,9 @@ impl GitHub {
     /// # Errors
     /// `Unauthorized` when the key is not an RSA key in PEM form, `Invalid` when the HTTP client cannot be built.
     pub fn new(settings: &GitHubSettings) -> Result<Self, GitHubError> {
-        Self::build(settings, governor::Governed::default())
+        let redactor = Redactor::new([settings.private_key_pem.expose_secret()])
+            .map_err(|error| GitHubError::Invalid(error.to_string()))?;
+        Self::build(settings, governor::Governed::default(), redactor)
     }
 
     /// Whether this is the public GitHub; an Enterprise Server keeps its log of deliveries longer.
@@ -185,15 +189,19 @@ impl GitHub {
         self.inner.api_url.host_str() == Some("api.github.com")
     }
 
-    /// The same, with every call asked for and told of.
+    /// The same, with every call asked for and told of, and GitHub's sentences without any secret of Titan's.
     ///
     /// # Errors
     /// As for [`GitHub::new`].
-    pub fn governed(settings: &GitHubSettings, governor: Arc<dyn Governor>) -> Result<Self, GitHubError> {
-        Self::build(settings, governor::Governed(Some(governor)))
+    pub fn governed(
+        settings: &GitHubSettings,
+        governor: Arc<dyn Governor>,
+        redactor: Redactor,
+    ) -> Result<Self, GitHubError> {
+        Self::build(settings, governor::Governed(Some(governor)), redactor)
     }
 
-    fn build(settings: &GitHubSettings, governor: governor::Governed) -> Result<Self, GitHubError> {
+    fn build(settings: &GitHubSettings, governor: governor::Governed, redactor: Redactor) -> Result<Self, GitHubError> {
         let key = jsonwebtoken::EncodingKey::from_rsa_pem(settings.private_key_pem.expose_secret().as_bytes())
             .map_err(|_| {
                 GitHubError::Unauthorized(
@@ -211,6 +219,7 @@ impl GitHub {
                 tokens: auth::TokenCache::default(),
                 answers: cache::AnswerCache::default(),
                 governor,
+                redactor,
             }),
         })
     }

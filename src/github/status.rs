@@ -46,6 +46,7 @@ pub(super) fn problem(
     headers: &HeaderMap,
     body: &[u8],
     now: DateTime<Utc>,
+    redactor: &Redactor,
 ) -> Option<GitHubError> {
     if status.is_success() {
         return None;
@@ -56,7 +57,7 @@ pub(super) fn problem(
     if let Some(limited) = limit_of(status, headers, &body, now) {
         return Some(GitHubError::RateLimited { retry_at: limited.retry_at(now) });
     }
-    let said = sentence(&body);
+    let said = sentence(&body, redactor);
     let text = if said.is_empty() { format!("{name}: {status}") } else { format!("{name}: {status}: {said}") };
     Some(match status.as_u16() {
         // A page in front of GitHub knows nothing of what may be done there.
@@ -72,12 +73,12 @@ pub(super) fn problem(
 }
 
 /// GitHub's sentence in an answer that is not a success; empty when it said nothing.
-pub(super) fn message(body: &[u8]) -> String {
-    sentence(&serde_json::from_slice(body).unwrap_or_default())
+pub(super) fn message(body: &[u8], redactor: &Redactor) -> String {
+    sentence(&serde_json::from_slice(body).unwrap_or_default(), redactor)
 }
 
 /// GitHub's message and the parts of `errors`; empty when it said nothing.
-fn sentence(body: &Body) -> String {
+fn sentence(body: &Body, redactor: &Redactor) -> String {
     let mut parts: Vec<String> = body.message.iter().cloned().collect();
     for error in body.errors.iter().flat_map(|e| e.as_array().cloned().unwrap_or_else(|| vec![e.clone()])) {
         let word = |key: &str| error.get(key).and_then(|v| v.as_str()).map(str::to_owned);
@@ -89,7 +90,7 @@ fn sentence(body: &Body) -> String {
             }
         }
     }
-    let text = Redactor::new([]).clean(&parts.join("; "));
+    let text = redactor.clean(&parts.join("; "));
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SENTENCE_LIMIT).collect();
     text.trim().to_owned()
 }
@@ -162,7 +163,8 @@ mod tests {
             .iter()
             .map(|(k, v)| (http::HeaderName::from_static(k), v.parse().expect("a header value")))
             .collect();
-        problem("GET /x", status, &headers, body.as_bytes(), now())
+        let redactor = Redactor::new([]).expect("no secrets");
+        problem("GET /x", status, &headers, body.as_bytes(), now(), &redactor)
     }
 
     #[test]

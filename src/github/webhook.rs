@@ -12,6 +12,7 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use super::wire::is_bot;
+use crate::domain::command::{CommandName, Parsed, parse};
 use crate::domain::ids::{CommitSha, InstallationId, PrNumber, RepoName};
 
 /// The repository of an event.
@@ -227,6 +228,18 @@ pub fn ordering_key(trigger: &Trigger) -> Option<String> {
         _ => return None,
     };
     Some(format!("{}#{}", repo.name, number.0).to_ascii_lowercase())
+}
+
+/// The key of the job that acts on a trigger, which came as this delivery. Those of one pull request are acted on in the order
+/// in which they came; what stops deployments waits behind none of them.
+pub fn job_key(trigger: &Trigger, delivery: &str) -> String {
+    if let Trigger::Comment { body, .. } = trigger
+        && let Parsed::Command(command) = parse(body)
+        && matches!(command.name, CommandName::Halt | CommandName::Disarm)
+    {
+        return format!("stop:{delivery}");
+    }
+    ordering_key(trigger).map_or_else(|| format!("delivery:{delivery}"), |key| format!("pr:{key}"))
 }
 
 /// A trigger, or why there is none.

@@ -53,7 +53,7 @@ impl Painter {
                     rest = &rest[length..];
                 }
                 Found::Other(length) => rest = &rest[length..],
-                Found::Unfinished if rest.len() <= SEQUENCE_LIMIT => {
+                Found::Unfinished if rest.len() < SEQUENCE_LIMIT => {
                     self.pending = rest.to_owned();
                     return html;
                 }
@@ -106,7 +106,7 @@ fn sequence(text: &str) -> Found<'_> {
     let bytes = text.as_bytes();
     match bytes.get(1) {
         None => Found::Unfinished,
-        Some(b'[') => match bytes.iter().skip(2).position(|b| !(0x20..=0x3f).contains(b)) {
+        Some(b'[') => match bytes.iter().take(SEQUENCE_LIMIT).skip(2).position(|b| !(0x20..=0x3f).contains(b)) {
             None => Found::Unfinished,
             Some(at) => match (bytes[2 + at], text.get(2..2 + at)) {
                 (b'm', Some(codes)) => Found::Attributes(at + 3, codes),
@@ -115,12 +115,17 @@ fn sequence(text: &str) -> Found<'_> {
                 _ => Found::Other(at + 2),
             },
         },
-        // Operating system commands (titles, links) and their like end with a bell or with ESC \.
+        // Operating system commands (titles, links) and their like end with a bell or with ESC \. Any other escape
+        // character breaks them off, so that nothing behind it is looked at for this one.
         Some(b']' | b'P' | b'X' | b'^' | b'_') => {
-            let bell = text.find('\u{7}').map(|at| at + 1);
-            let terminator = text.get(2..).and_then(|rest| rest.find("\u{1b}\\")).map(|at| at + 4);
-            match bell.into_iter().chain(terminator).min() {
-                Some(length) => Found::Other(length),
+            let within = &bytes[2..bytes.len().min(SEQUENCE_LIMIT)];
+            match within.iter().position(|b| matches!(b, 0x07 | 0x1b)).map(|at| at + 2) {
+                Some(at) if bytes[at] == 0x07 => Found::Other(at + 1),
+                Some(at) => match bytes.get(at + 1) {
+                    Some(b'\\') => Found::Other(at + 2),
+                    Some(_) => Found::Other(2),
+                    None => Found::Unfinished,
+                },
                 None => Found::Unfinished,
             }
         }
@@ -248,6 +253,20 @@ mod tests {
             html += &painter.paint(&"x".repeat(1000));
         }
         assert!(html.len() > 9000, "{}", html.len());
+    }
+
+    #[test]
+    fn sequences_that_never_end_are_looked_at_once() {
+        // With a search from each of them to the end this would not end before the day does.
+        for hostile in ["\x1b]", "\x1b[", "\x1bP;", "\x1b]\x1b[31", "\x1b[1;1;1;"] {
+            let html = whole(&hostile.repeat(300_000));
+            assert!(html.len() <= 300_000 * hostile.len(), "{hostile:?}");
+        }
+        assert_eq!(
+            whole("\x1b]0;a\x1b[31mb"),
+            "0;a<span class=\"ink1\">b</span>",
+            "a title that was broken off is text"
+        );
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tracing::Instrument;
 
 use super::WebState;
 use super::problem::Problem;
-use crate::github::webhook::{Trigger, ordering_key, trigger, verify};
+use crate::github::webhook::{Trigger, job_key, trigger, verify};
 use crate::store::deliveries::{Accepted, NewDelivery};
 use crate::store::jobs::{JobKind, NewJob};
 
@@ -99,7 +99,7 @@ async fn accept(state: &WebState, id: &str, event: &str, bytes: &[u8]) -> Respon
 
 /// The job that acts on a trigger. Triggers of one pull request are acted on in the order in which they came.
 fn intake_job(id: &str, trigger: &Trigger) -> Result<NewJob, serde_json::Error> {
-    let key = ordering_key(trigger).map_or_else(|| format!("delivery:{id}"), |key| format!("pr:{key}"));
+    let key = job_key(trigger, id);
     let payload = serde_json::to_string(&json!({ "delivery": id, "trigger": serde_json::to_value(trigger)? }))?;
     Ok(NewJob { kind: JobKind::Intake, key, payload, run_at: None })
 }

@@ -172,10 +172,11 @@ fn problem(
     }
     let said = serde_json::from_slice::<Value>(body).unwrap_or_default();
     let said = said.get("message").and_then(Value::as_str).unwrap_or_default();
-    let said: String = said.chars().filter(|c| !c.is_control()).take(SENTENCE_LIMIT).collect();
+    // A secret that is cut off would not be known any more.
+    let said: String = redactor.clean(said).chars().filter(|c| !c.is_control()).take(SENTENCE_LIMIT).collect();
     let text = match said.as_str() {
         "" => format!("{name}: {status}"),
-        said => format!("{name}: {status}: {}", redactor.clean(said)),
+        said => format!("{name}: {status}: {said}"),
     };
     Some(match status {
         429 => RenderError::RateLimited { retry_at: now + wait(headers, now) },
@@ -203,7 +204,7 @@ mod tests {
     use super::*;
 
     fn error(status: u16, body: &str) -> Option<RenderError> {
-        let redactor = Redactor::new(["rnd_secretsecret"]);
+        let redactor = Redactor::new(["rnd_secretsecret"]).expect("a secret");
         problem("GET /x", status, &HeaderMap::new(), body.as_bytes(), DateTime::UNIX_EPOCH, &redactor)
     }
 
@@ -224,6 +225,8 @@ mod tests {
     fn an_error_never_repeats_a_secret_or_a_page_of_html() {
         let told = error(400, r#"{"message":"bad key rnd_secretsecret\u0007"}"#);
         assert_eq!(told, Some(RenderError::Invalid("GET /x: 400: bad key [redacted]".to_owned())));
+        let cut = format!(r#"{{"message":"{} rnd_secretsecret"}}"#, "x".repeat(SENTENCE_LIMIT - 10));
+        assert!(!error(400, &cut).expect("an error").to_string().contains("rnd_"), "not even its beginning");
         assert_eq!(error(502, "<html>…"), Some(RenderError::Transient("GET /x: 502".to_owned())));
     }
 

@@ -48,18 +48,34 @@ impl Store {
         Ok(Change { id: row.0, repository_id, number, head, open: row.2, answer: row.3 })
     }
 
-    /// Notes the head and whether the pull request is open, as GitHub shows them now.
+    /// Notes the head, the base branch and whether the pull request is open, as GitHub shows them now. When the base is
+    /// another than before, what is shown of the change is brought up to date: its checks were about the old one.
     ///
     /// # Errors
     /// When the database says no.
-    pub async fn put_change_state(&self, change_id: i64, head: &CommitSha, open: bool) -> Result<(), StoreError> {
-        sqlx::query("UPDATE change SET head = $2, open = $3, merged = merged AND NOT $3 WHERE id = $1")
+    pub async fn put_change_state(
+        &self,
+        change_id: i64,
+        head: &CommitSha,
+        base_ref: &str,
+        open: bool,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let before: Option<String> = sqlx::query_scalar("SELECT base_ref FROM change WHERE id = $1 FOR UPDATE")
+            .bind(change_id)
+            .fetch_one(&mut *tx)
+            .await?;
+        sqlx::query("UPDATE change SET head = $2, open = $3, merged = merged AND NOT $3, base_ref = $4 WHERE id = $1")
             .bind(change_id)
             .bind(head.as_str())
             .bind(open)
-            .execute(&self.pool)
+            .bind(storable(base_ref))
+            .execute(&mut *tx)
             .await?;
-        Ok(())
+        if before.is_some_and(|before| before != storable(base_ref)) {
+            enqueue(&mut tx, &NewJob::report(change_id)).await?;
+        }
+        Ok(tx.commit().await?)
     }
 
     /// Writes the ledger: from `at` on the change had this head, brought by this person. A delivery counts once. Trust in

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 
 use super::jobs::{self, NewJob, enqueue};
 use super::{Lease, Store, StoreError, line, locks, storable};
-use crate::domain::ids::{CommitSha, InstallationId, RunId};
+use crate::domain::ids::{CommitSha, RunId};
 use crate::domain::lock::Hold;
 use crate::domain::plan::{Plan, Refusal};
 use crate::domain::reason::Reason;
@@ -68,10 +68,11 @@ pub enum StateChange {
         /// On or off.
         on: bool,
     },
-    /// Halt an installation, or lift the halt.
+    /// Halt a repository, and its installation when something was deployed for the repository; or lift what was called
+    /// there.
     Halt {
-        /// Which installation.
-        installation: InstallationId,
+        /// Which repository.
+        repository_id: i64,
         /// The reason of a new halt; `None` lifts it.
         reason: Option<String>,
     },
@@ -328,15 +329,34 @@ async fn apply(conn: &mut PgConnection, change_id: i64, actor: &str, change: &St
             .execute(conn)
             .await?;
         }
-        StateChange::Halt { installation, reason } => {
+        StateChange::Halt { repository_id, reason: Some(reason) } => {
+            // A repository for which nothing was ever deployed has only itself to stop: whoever may make a repository must
+            // not stop those of others with it.
             sqlx::query(
-                "UPDATE installation SET halted_at = CASE WHEN $2::text IS NOT NULL THEN now() END,
-                        halted_by = CASE WHEN $2::text IS NOT NULL THEN $3 END, halt_reason = COALESCE($2, '')
+                "UPDATE repository SET halted_at = now(), halted_by = $3, halt_reason = $2, halts_account = EXISTS
+                     (SELECT 1 FROM release JOIN project p ON p.id = release.project_id
+                      WHERE p.repository_id = $1 AND release.run_id IS NOT NULL)
                  WHERE id = $1",
             )
-            .bind(installation.0)
-            .bind(reason.as_deref().map(storable))
+            .bind(repository_id)
+            .bind(storable(reason))
             .bind(actor)
+            .execute(conn)
+            .await?;
+        }
+        StateChange::Halt { repository_id, reason: None } => {
+            sqlx::query(
+                "UPDATE repository SET halted_at = NULL, halted_by = NULL, halt_reason = '', halts_account = FALSE WHERE id = $1",
+            )
+            .bind(repository_id)
+            .execute(&mut *conn)
+            .await?;
+            // A halt of an earlier release does not know where it was called.
+            sqlx::query(
+                "UPDATE installation i SET halted_at = NULL, halted_by = NULL, halt_reason = ''
+                 FROM repository r WHERE r.id = $1 AND i.id = r.installation_id AND i.halted_at IS NOT NULL",
+            )
+            .bind(repository_id)
             .execute(conn)
             .await?;
         }

@@ -1,6 +1,7 @@
 //! The queue: claim with a lease and a fence, finish, sleep, retry, bury.
 //!
-//! Jobs with the same key run one at a time and in order; a job that waits for its time holds the later ones back.
+//! Jobs with the same key run one at a time and in order; a job that waits for its time holds the later ones back. A key that
+//! begins with `stop:` belongs to what stops deployments, and is taken before everything else.
 
 use std::time::Duration;
 
@@ -80,6 +81,8 @@ impl NewJob {
 pub enum Wanted {
     /// All of them.
     Any,
+    /// Only those that stop deployments.
+    Stops,
     /// All but reports: GitHub may be slow to take what is shown, and no decision waits for that.
     NoReports,
 }
@@ -204,9 +207,10 @@ impl Store {
             "WITH next AS (
                  SELECT j.id FROM job j
                  WHERE j.status = 'queued' AND j.run_at <= now() AND ($2 OR j.kind <> 'report')
+                   AND (NOT $3 OR starts_with(j.key, 'stop:'))
                    AND NOT EXISTS (SELECT 1 FROM job e WHERE e.key = j.key AND e.id < j.id AND e.status <> 'dead')
                    AND NOT EXISTS (SELECT 1 FROM job r WHERE r.key = j.key AND r.status = 'running')
-                 ORDER BY j.run_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED)
+                 ORDER BY starts_with(j.key, 'stop:') DESC, j.run_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED)
              UPDATE job SET status = 'running', attempts = attempts + 1, fence = nextval('job_fence'),
                             lease_until = now() + $1 * interval '1 millisecond'
              FROM next WHERE job.id = next.id
@@ -215,6 +219,7 @@ impl Store {
         )
         .bind(lease.as_millis() as i64)
         .bind(wanted == Wanted::Any)
+        .bind(wanted == Wanted::Stops)
         .fetch_optional(&self.pool)
         .await?;
         row.map(|row| {
@@ -401,10 +406,12 @@ impl Store {
     pub async fn next_job_at(&self, wanted: Wanted) -> Result<Option<DateTime<Utc>>, StoreError> {
         Ok(sqlx::query_scalar(
             "SELECT min(j.run_at) FROM job j WHERE j.status = 'queued' AND ($1 OR j.kind <> 'report')
+               AND (NOT $2 OR starts_with(j.key, 'stop:'))
                AND NOT EXISTS (SELECT 1 FROM job e WHERE e.key = j.key AND e.id < j.id AND e.status <> 'dead')
                AND NOT EXISTS (SELECT 1 FROM job r WHERE r.key = j.key AND r.status = 'running')",
         )
         .bind(wanted == Wanted::Any)
+        .bind(wanted == Wanted::Stops)
         .fetch_one(&self.pool)
         .await?)
     }

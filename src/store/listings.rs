@@ -40,13 +40,15 @@ pub struct ChangePlace {
     pub answer: String,
     /// The head as last seen.
     pub head: Option<CommitSha>,
+    /// The base branch as last seen; `None` while it is not known.
+    pub base_ref: Option<String>,
     /// Whether it was open when last seen.
     pub open: bool,
     /// Whether deployment is on.
     pub armed: bool,
 }
 
-type ChangeRow = (String, String, i64, i64, i64, String, Option<String>, bool, bool);
+type ChangeRow = (String, String, i64, i64, i64, String, Option<String>, Option<String>, bool, bool);
 type ProjectRow = (i64, String, String, String, Option<String>, Option<String>);
 
 impl TryFrom<ProjectRow> for ProjectListing {
@@ -103,13 +105,13 @@ impl Store {
     /// When the database says no.
     pub async fn find_change(&self, change_id: i64) -> Result<Option<ChangePlace>, StoreError> {
         let row: Option<ChangeRow> = sqlx::query_as(
-            "SELECT r.owner, r.name, r.id, r.installation_id, c.number, c.answer, c.head, c.open, r.armed_at IS NOT NULL
+            "SELECT r.owner, r.name, r.id, r.installation_id, c.number, c.answer, c.head, c.base_ref, c.open, r.armed_at IS NOT NULL
              FROM change c JOIN repository r ON r.id = c.repository_id WHERE c.id = $1",
         )
         .bind(change_id)
         .fetch_optional(&self.pool)
         .await?;
-        row.map(|(owner, name, repository_id, installation, number, answer, head, open, armed)| {
+        row.map(|(owner, name, repository_id, installation, number, answer, head, base_ref, open, armed)| {
             Ok(ChangePlace {
                 repo: RepoName::new(&owner, &name).map_err(|e| StoreError::Corrupt(e.to_string()))?,
                 repository_id,
@@ -117,6 +119,7 @@ impl Store {
                 number: PrNumber(number),
                 answer,
                 head: head.as_deref().map(super::word).transpose()?,
+                base_ref,
                 open,
                 armed,
             })

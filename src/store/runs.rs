@@ -41,6 +41,8 @@ pub struct Run {
     pub head: CommitSha,
     /// Who asked.
     pub actor: String,
+    /// The base branch that it was decided for; `None` for what needs no gate and for runs of an earlier release.
+    pub base_ref: Option<String>,
     /// Hash of the policy that allowed it.
     pub policy_hash: Option<String>,
     /// The base commit that the policy was read at.
@@ -77,6 +79,7 @@ struct RunRow {
     kind: String,
     head: String,
     actor: String,
+    base_ref: Option<String>,
     policy_hash: Option<String>,
     policy_commit: Option<String>,
     status: String,
@@ -93,7 +96,7 @@ struct RunRow {
 /// The columns of [`RunRow`] and where they come from.
 const SELECT_RUN: &str = "SELECT run.id, run.change_id, change.repository_id, repository.installation_id,
         repository.owner, repository.name AS repo_name, change.number, run.project_id, project.name AS project, run.kind,
-        run.head, run.actor, run.policy_hash, run.policy_commit, run.status, run.conclusion, run.summary, run.gates,
+        run.head, run.actor, run.base_ref, run.policy_hash, run.policy_commit, run.status, run.conclusion, run.summary, run.gates,
         run.cancel_by, run.waited, run.cause_run_id, run.created_at, run.completed_at
     FROM run JOIN change ON change.id = run.change_id JOIN repository ON repository.id = change.repository_id
         LEFT JOIN project ON project.id = run.project_id ";
@@ -115,6 +118,7 @@ impl TryFrom<RunRow> for Run {
             kind: super::word(&row.kind)?,
             head: super::word(&row.head)?,
             actor: row.actor,
+            base_ref: row.base_ref,
             policy_hash: row.policy_hash,
             policy_commit: row.policy_commit.as_deref().map(super::word).transpose()?,
             status: RunStatus::from_columns(&row.status, row.conclusion.as_deref()).ok_or_else(|| {
@@ -158,8 +162,8 @@ pub(super) async fn insert(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO run (id, change_id, project_id, command_id, cause_run_id, kind, head, actor, policy_hash,
-                          policy_commit, status, gates)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', $11)",
+                          policy_commit, base_ref, status, gates)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'queued', $12)",
     )
     .bind(id.0)
     .bind(change_id)
@@ -171,6 +175,7 @@ pub(super) async fn insert(
     .bind(actor)
     .bind(plan.policy_hash())
     .bind(plan.policy_commit().map(CommitSha::as_str))
+    .bind(plan.base_ref().map(storable))
     .bind(super::storable_json(plan.gates())?)
     .execute(&mut *conn)
     .await?;

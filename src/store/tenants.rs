@@ -21,8 +21,6 @@ pub struct Repository {
     pub name: RepoName,
     /// Whether deployment is on.
     pub armed: bool,
-    /// The halt of its installation, if one is in force.
-    pub halt: Option<HaltFact>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -32,17 +30,23 @@ struct RepositoryRow {
     owner: String,
     name: String,
     armed: bool,
+}
+
+#[derive(sqlx::FromRow)]
+struct HaltRow {
+    armed: bool,
     halted_by: Option<String>,
     halt_reason: String,
+    halted_in: Option<String>,
 }
 
 /// Ends everything that goes on in a repository which Titan can no longer reach, inside the caller's transaction: runs with
 /// their jobs, places in line, locks. What is on a canary stays there: nobody could be told.
 async fn give_up(conn: &mut PgConnection, repository: i64, why: &str) -> Result<(), StoreError> {
-    sqlx::query("UPDATE repository SET armed_at = NULL, armed_by = NULL WHERE id = $1")
-        .bind(repository)
-        .execute(&mut *conn)
-        .await?;
+    // A halt that was called there could be lifted by nobody any more.
+    let begin_anew = "UPDATE repository SET armed_at = NULL, armed_by = NULL, halted_at = NULL, halted_by = NULL,
+                          halt_reason = '', halts_account = FALSE WHERE id = $1";
+    sqlx::query(begin_anew).bind(repository).execute(&mut *conn).await?;
     let runs: Vec<Uuid> = sqlx::query_scalar(
         "SELECT run.id FROM run JOIN change ON change.id = run.change_id
          WHERE change.repository_id = $1 AND run.status <> 'completed' ORDER BY run.id",
@@ -201,9 +205,8 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         let row: RepositoryRow = sqlx::query_as(
-            "SELECT r.id, r.installation_id, r.owner, r.name, r.armed_at IS NOT NULL AS armed,
-                    i.halted_by, i.halt_reason
-             FROM repository r JOIN installation i ON i.id = r.installation_id
+            "SELECT r.id, r.installation_id, r.owner, r.name, r.armed_at IS NOT NULL AS armed
+             FROM repository r
              WHERE lower(r.owner) = lower($1) AND lower(r.name) = lower($2)",
         )
         .bind(name.owner())
@@ -211,13 +214,11 @@ impl Store {
         .fetch_one(&mut *tx)
         .await?;
         tx.commit().await?;
-        let reason = row.halt_reason;
         Ok(Repository {
             id: row.id,
             installation: InstallationId(row.installation_id),
             name: RepoName::new(&row.owner, &row.name).map_err(|e| StoreError::Corrupt(e.to_string()))?,
             armed: row.armed,
-            halt: row.halted_by.map(|by| HaltFact { by, reason }),
         })
     }
 
@@ -262,13 +263,21 @@ impl Store {
     /// # Errors
     /// When the database says no.
     pub async fn may_deploy(&self, repository_id: i64) -> Result<(bool, Option<HaltFact>), StoreError> {
-        let (armed, by, reason): (bool, Option<String>, String) = sqlx::query_as(
-            "SELECT r.armed_at IS NOT NULL, i.halted_by, i.halt_reason
-             FROM repository r JOIN installation i ON i.id = r.installation_id WHERE r.id = $1",
+        let row: HaltRow = sqlx::query_as(
+            // Its own halt first, because that is the one that can be lifted there.
+            "SELECT r.armed_at IS NOT NULL AS armed, COALESCE(h.halted_by, i.halted_by) AS halted_by,
+                    COALESCE(h.halt_reason, i.halt_reason) AS halt_reason,
+                    CASE WHEN h.id <> r.id THEN h.owner || '/' || h.name END AS halted_in
+             FROM repository r JOIN installation i ON i.id = r.installation_id
+                 LEFT JOIN repository h ON h.installation_id = r.installation_id AND h.halted_at IS NOT NULL
+                     AND (h.id = r.id OR h.halts_account)
+             WHERE r.id = $1 ORDER BY h.id = r.id DESC NULLS LAST, h.halted_at LIMIT 1",
         )
         .bind(repository_id)
         .fetch_one(&self.pool)
         .await?;
-        Ok((armed, by.map(|by| HaltFact { by, reason })))
+        let elsewhere = row.halted_in.as_deref().map(super::word).transpose()?;
+        let reason = row.halt_reason;
+        Ok((row.armed, row.halted_by.map(|by| HaltFact { by, reason, elsewhere })))
     }
 }

@@ -44,13 +44,8 @@ pub async fn explain(services: &Services, job: &Job) -> Result<Done, JobError> {
 
 async fn read(services: &Services, payload: &Payload) -> Result<Option<Snapshot>, JobError> {
     let Some(place) = services.store.find_change(payload.change_id).await? else { return Ok(None) };
-    let repository = Repository {
-        id: place.repository_id,
-        installation: place.installation,
-        name: place.repo,
-        armed: place.armed,
-        halt: None,
-    };
+    let repository =
+        Repository { id: place.repository_id, installation: place.installation, name: place.repo, armed: place.armed };
     let change = services.store.ensure_change(repository.id, place.number).await?;
     let id = services.store.find_commander_id(change.id, &payload.actor).await?;
     let question = Question {
@@ -63,7 +58,7 @@ async fn read(services: &Services, payload: &Payload) -> Result<Option<Snapshot>
         decides: false,
         patient: false,
     };
-    Ok(Some(facts::read(services, &question).await?.snapshot))
+    Ok(Some(Box::pin(facts::read(services, &question)).await?.snapshot))
 }
 
 /// Every command's gates, without a project named and for each project. Nobody in particular has no permission to show.

@@ -9,10 +9,11 @@ use super::{JobError, Services, files};
 use crate::clock;
 use crate::domain::binding::{Given, bind};
 use crate::domain::command::{Command, CommandName};
-use crate::domain::ids::{CommitSha, Environment, RepoName};
-use crate::domain::policy::{DeployVia, POLICY_PATH, Policy};
+use crate::domain::gates::permission_for;
+use crate::domain::ids::{Environment, RepoName};
+use crate::domain::policy::{DeployVia, POLICY_PATH, Policy, Role, default_grant};
 use crate::domain::snapshot::{
-    ChangeFact, ChecksFact, FilesFact, PolicyFact, ProjectFact, ReviewsFact, RunFact, Snapshot, TrustFact,
+    ActorFact, ChangeFact, ChecksFact, FilesFact, PolicyFact, ProjectFact, ReviewsFact, RunFact, Snapshot, TrustFact,
 };
 use crate::domain::targets::{TargetFact, TargetNames, standing};
 use crate::github::reads::{FileList, PullRequest};
@@ -75,32 +76,47 @@ impl Question<'_> {
 pub async fn read(services: &Services, question: &Question<'_>) -> Result<Facts, JobError> {
     let Question { repository, change, command, given, .. } = *question;
     let client = client(services, repository);
-    let (pull, list) = files::list(&client, change.number).await?;
+    let mut pull = client.get_pull_request(change.number).await?;
+    let (policy, policy_text) = policy(&client, &pull).await?;
+    // First who asks: anybody may comment, and only for those who may give the command much is read.
+    let actor = Box::pin(people::actor(question, &client, policy.policy())).await?;
+    let depth = depth(command, &actor, policy.policy());
+    let list = match depth {
+        Depth::Little => None,
+        Depth::Listed | Depth::Whole => {
+            let list;
+            (pull, list) = Box::pin(files::list(&client, change.number)).await?;
+            Some(list)
+        }
+    };
     if question.decides {
-        services.store.put_change_state(change.id, &pull.head, pull.open).await?;
+        services.store.put_change_state(change.id, &pull.head, &pull.base_ref, pull.open).await?;
     }
-    let (files, (policy, policy_text), behind_by, ledger, runs, own) = tokio::try_join!(
-        files(services, question, &client, &pull, list),
-        policy(&client, &pull.base_ref),
-        behind_by(question, &client, &pull),
+    let runs = runs(services, change.id).await?;
+    let (files, behind_by, ledger, reviews, checks) = tokio::try_join!(
+        // On the heap: side by side they would need more of the stack than a worker's thread has to spare.
+        Box::pin(files(services, question.decides && depth == Depth::Whole, &client, &pull, list)),
+        Box::pin(behind_by(question, &client, &pull, depth)),
         async { Ok(services.store.list_heads(change.id).await?) },
-        runs(services, change.id),
-        async { Ok(services.github.app().await?.id) },
-    )?;
-    // Whom and what else to ask about is the policy's word.
-    let (actor, reviews, checks) = tokio::try_join!(
-        people::actor(question, &client, policy.policy()),
-        reviews(services, &client, question, &pull, policy.policy(), &runs),
-        async {
-            match policy.policy() {
-                Some(policy) => checks::checks(question, &client, own, policy, &pull).await,
-                None => Ok(ChecksFact::NotAsked),
+        Box::pin(async {
+            match policy.policy().filter(|_| depth != Depth::Little) {
+                Some(policy) => reviews(services, &client, question, &pull, policy, &runs).await,
+                None => Ok(ReviewsFact::default()),
             }
-        },
+        }),
+        Box::pin(async {
+            let Some(policy) = policy.policy().filter(|_| depth != Depth::Little) else {
+                return Ok(ChecksFact::NotAsked);
+            };
+            let own = services.github.app().await?.id;
+            checks::checks(question, &client, own, policy, &pull).await
+        }),
     )?;
     let (may_deploy, halt) = services.store.may_deploy(repository.id).await?;
     let trusted = services.store.find_trust(change.id, &pull.head).await?;
-    let projects = projects(services, question, &policy).await?;
+    // Only what the repository itself says is written down.
+    let noted = question.decides && pull.default_branch.as_ref() == Some(&pull.base_ref);
+    let projects = projects(services, repository, noted, &policy).await?;
     let snapshot = Snapshot {
         read_at: clock::now(),
         given_at: given.at,
@@ -122,17 +138,43 @@ pub async fn read(services: &Services, question: &Question<'_>) -> Result<Facts,
     Ok(Facts { snapshot, policy_text })
 }
 
+/// How much is read for a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// The pull request, the policy, who asks, and what Titan has itself: for whoever may not give the command, and for
+    /// commands that are about Titan itself. A halt must not wait for anything else.
+    Little,
+    /// What GitHub lists as well.
+    Listed,
+    /// Whole trees too, where GitHub's list is cut off.
+    Whole,
+}
+
+fn depth(command: &Command, actor: &ActorFact, policy: Option<&Policy>) -> Depth {
+    use CommandName::{Arm, Cancel, Disarm, Halt, Help, Resume, Status, Trust};
+    let grant = policy.map_or_else(|| default_grant(command.name), |policy| policy.grant(command.name));
+    match command.name {
+        Arm | Disarm | Halt | Resume | Cancel | Trust | Help => Depth::Little,
+        // Anybody may ask, also over the API.
+        Status if actor.role < Some(Role::Triage) => Depth::Listed,
+        _ if !permission_for(actor, &grant).passed() => Depth::Little,
+        _ => Depth::Whole,
+    }
+}
+
 /// A question over the API does not make anybody read whole trees: then a list that was cut off says so.
 async fn files(
     services: &Services,
-    question: &Question<'_>,
+    whole: bool,
     client: &RepoClient,
     pull: &PullRequest,
-    list: FileList,
+    list: Option<FileList>,
 ) -> Result<FilesFact, JobError> {
-    match question.decides {
-        true => files::fact(services, client, pull, list).await,
-        false => Ok(files::listed(pull, list)),
+    match list {
+        // Not asked for; whatever should need it after all finds it closed.
+        None => Ok(FilesFact::CutOff { listed: 0, expected: pull.changed_files }),
+        Some(list) if whole => files::fact(services, client, pull, list).await,
+        Some(list) => Ok(files::listed(pull, list)),
     }
 }
 
@@ -141,11 +183,12 @@ async fn reviews(
     client: &RepoClient,
     question: &Question<'_>,
     pull: &PullRequest,
-    policy: Option<&Policy>,
+    policy: &Policy,
     runs: &[RunFact],
 ) -> Result<ReviewsFact, JobError> {
-    let asked = matches!(question.command.name, CommandName::Promote | CommandName::Status);
-    let Some(policy) = policy.filter(|_| asked) else { return Ok(ReviewsFact::default()) };
+    if !matches!(question.command.name, CommandName::Promote | CommandName::Status) {
+        return Ok(ReviewsFact::default());
+    }
     let pushers = services.store.list_pushers(question.change.id).await?;
     people::reviews(question, client, policy, pull, pushers, runs).await
 }
@@ -183,8 +226,11 @@ fn change_fact(question: &Question<'_>, pull: PullRequest, trusted: Option<Trust
     }
 }
 
-async fn policy(client: &RepoClient, base_ref: &str) -> Result<(PolicyFact, Option<String>), JobError> {
-    let commit = client.get_branch_head(base_ref).await?;
+/// The policy of the default branch. It is the base branch of every change that may go further; for any other, the branch
+/// may be one that its author has made, and its policy must not even say who may do what.
+async fn policy(client: &RepoClient, pull: &PullRequest) -> Result<(PolicyFact, Option<String>), JobError> {
+    let Some(default_branch) = &pull.default_branch else { return Ok((PolicyFact::Missing, None)) };
+    let commit = client.get_branch_head(default_branch).await?;
     let Some(bytes) = client.get_file(POLICY_PATH, &commit).await? else {
         return Ok((PolicyFact::Missing, None));
     };
@@ -196,8 +242,13 @@ async fn policy(client: &RepoClient, base_ref: &str) -> Result<(PolicyFact, Opti
     Ok((fact, Some(text)))
 }
 
-async fn behind_by(question: &Question<'_>, client: &RepoClient, pull: &PullRequest) -> Result<Option<u64>, JobError> {
-    if !pull.open {
+async fn behind_by(
+    question: &Question<'_>,
+    client: &RepoClient,
+    pull: &PullRequest,
+    depth: Depth,
+) -> Result<Option<u64>, JobError> {
+    if !pull.open || depth == Depth::Little {
         return Ok(None);
     }
     match client.compare(&pull.base_ref, pull.head.as_str()).await {
@@ -214,6 +265,7 @@ async fn runs(services: &Services, change_id: i64) -> Result<Vec<RunFact>, JobEr
         kind: run.kind,
         project: run.project,
         head: run.head,
+        base_ref: run.base_ref,
         policy_hash: run.policy_hash,
         status: run.status,
         completed_at: run.completed_at,
@@ -223,13 +275,14 @@ async fn runs(services: &Services, change_id: i64) -> Result<Vec<RunFact>, JobEr
 
 async fn projects(
     services: &Services,
-    question: &Question<'_>,
+    repository: &Repository,
+    noted: bool,
     policy: &PolicyFact,
 ) -> Result<Vec<ProjectFact>, JobError> {
-    let (store, repository) = (&services.store, question.repository);
+    let store = &services.store;
     let mut facts = Vec::new();
     for (name, project) in policy.policy().map(|policy| &policy.projects).into_iter().flatten() {
-        let id = match question.decides {
+        let id = match noted {
             true => Some(store.ensure_project(repository.id, name, project).await?),
             false => store.find_project_id(repository.id, name).await?,
         };
@@ -269,13 +322,4 @@ fn target_names(services: &Services, deploy: &DeployVia) -> TargetNames {
             TargetNames { shown: name.clone(), service }
         }
     }
-}
-
-/// Whether the pull request's head still is what a run is pinned to; the fact to read again before every effect.
-///
-/// # Errors
-/// [`JobError::Later`] when GitHub cannot be asked.
-pub async fn head_now(client: &RepoClient, run: &Run) -> Result<(CommitSha, bool), JobError> {
-    let pull = client.get_pull_request(run.number).await?;
-    Ok((pull.head, pull.open))
 }

@@ -7,13 +7,15 @@ use std::time::Duration;
 use super::{JobError, Services, fetch};
 use crate::checkout::{self, CheckoutError, TreeDiff};
 use crate::domain::ids::{CommitSha, PrNumber};
-use crate::domain::paths::{ChangedFile, Links, unite};
+use crate::domain::paths::{ChangedFile, Collisions, Links, unite};
 use crate::domain::snapshot::FilesFact;
 use crate::github::reads::{FileList, PullRequest};
 use crate::github::{GitHubError, RepoClient};
 
 /// Fetching the trees of two commits takes at most so long.
 const FETCH_LIMIT: Duration = Duration::from_secs(180);
+/// When as many trees are being fetched as may be, the job gives its worker back and looks again after this time.
+const SLOT_POLL: chrono::TimeDelta = chrono::TimeDelta::milliseconds(500);
 /// So often the list is read again when somebody pushes meanwhile.
 const TRIES: usize = 3;
 
@@ -46,6 +48,8 @@ pub struct WholeChange {
     pub files: Vec<ChangedFile>,
     /// The symbolic links before and after.
     pub links: [Links; 2],
+    /// New names that some file systems take for another name of the tree after.
+    pub collisions: Collisions,
     /// Whether GitHub's list has exactly the files of the trees.
     pub agrees: bool,
 }
@@ -68,9 +72,9 @@ pub async fn whole(
         Err(error) => return Err(error.into()),
     };
     match trees(services, client, [&merge_base, &pull.head], &pull.base_ref).await? {
-        Ok(TreeDiff { files, links }) => {
+        Ok(TreeDiff { files, links, collisions }) => {
             let (files, agrees) = unite(files, &list.files);
-            Ok(Ok(WholeChange { base, merge_base, files, links, agrees }))
+            Ok(Ok(WholeChange { base, merge_base, files, links, collisions, agrees }))
         }
         Err(error @ (CheckoutError::Transient(_) | CheckoutError::TimedOut | CheckoutError::Folder(_))) => {
             Err(JobError::Later { at: None, why: error.to_string() })
@@ -104,6 +108,10 @@ async fn trees(
     if commits[0] == commits[1] {
         return Ok(Ok(TreeDiff::default()));
     }
+    let Ok(_slot) = services.tree_slots.clone().try_acquire_owned() else {
+        let at = Some(crate::clock::now() + SLOT_POLL);
+        return Err(JobError::Later { at, why: "other trees are being read".to_owned() });
+    };
     let folder = Folder(services.scratch.trees().join(uuid::Uuid::now_v7().to_string()));
     let deadline = tokio::time::Instant::now() + FETCH_LIMIT;
     let url = client.git_url();

@@ -89,11 +89,14 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
                 }
             }
         }
-        Trigger::Head { repo, number, head, at, by, .. } => {
-            if let Some((_, change)) = place(services, &repo, number).await? {
+        Trigger::Head { repo, number, head, at, by, action, .. } => {
+            if let Some((repository, change)) = place(services, &repo, number).await? {
                 let by = by.map(|by| Person { login: by.login, id: Some(by.id) });
                 services.store.record_head(change.id, &head, &payload.delivery, at, by.as_ref()).await?;
                 leave_line(services, change.repository_id, number).await?;
+                if action == "edited" {
+                    look_at_base(services, &repository, &change).await?;
+                }
             }
         }
         Trigger::Closed { repo, number, merged, .. } => {
@@ -113,6 +116,15 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
     }
     services.store.finish_job(job.lease).await?;
     Ok(Done::Ended)
+}
+
+/// Somebody may have chosen another base branch. The event may come late, so what GitHub shows now counts.
+async fn look_at_base(services: &Services, repository: &Repository, change: &Change) -> Result<(), JobError> {
+    match facts::client(services, repository).get_pull_request(change.number).await {
+        Ok(pull) => Ok(services.store.put_change_state(change.id, &pull.head, &pull.base_ref, pull.open).await?),
+        Err(GitHubError::NotFound(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Takes the commands of a change out of the line that were meant for another head than the newest: nobody looked at this
@@ -252,7 +264,7 @@ async fn is_closed(services: &Services, repository: &Repository, change: &Change
     match facts::client(services, repository).get_pull_request(change.number).await {
         Ok(pull) if pull.open => {
             tracing::info!(number = change.number.0, "was opened again before this was heard");
-            services.store.put_change_state(change.id, &pull.head, true).await?;
+            services.store.put_change_state(change.id, &pull.head, &pull.base_ref, true).await?;
             Ok(false)
         }
         Ok(_) | Err(GitHubError::NotFound(_)) => Ok(true),
@@ -359,7 +371,7 @@ async fn decide_and_commit(
             decides: true,
             patient: job.attempts < facts::Question::PATIENCE,
         };
-        let facts = facts::read(services, &question).await?;
+        let facts = Box::pin(facts::read(services, &question)).await?;
         let snapshot = &facts.snapshot;
         let commit = Commit { services, lease: job.lease, repository, change, command_id, snapshot };
         keep_facts(services, repository.id, command_id, command, &facts).await?;
@@ -474,9 +486,9 @@ impl Commit<'_> {
             Control::Arm => StateChange::Arm { repository_id: self.repository.id, on: true },
             Control::Disarm => StateChange::Arm { repository_id: self.repository.id, on: false },
             Control::Halt { reason } => {
-                StateChange::Halt { installation: self.repository.installation, reason: Some(reason.clone()) }
+                StateChange::Halt { repository_id: self.repository.id, reason: Some(reason.clone()) }
             }
-            Control::Resume => StateChange::Halt { installation: self.repository.installation, reason: None },
+            Control::Resume => StateChange::Halt { repository_id: self.repository.id, reason: None },
             Control::Lock { project, hold } => match self.project_id(Some(project)).await? {
                 Some(project_id) => StateChange::Lock { project_id, hold: hold.clone() },
                 None => StateChange::None,
@@ -507,11 +519,8 @@ impl Commit<'_> {
 
     async fn project_id(&self, name: Option<&ProjectName>) -> Result<Option<i64>, StoreError> {
         let Some(name) = name else { return Ok(None) };
-        let project = self.snapshot.policy.policy().and_then(|policy| policy.projects.get(name));
-        match project {
-            Some(project) => Ok(Some(self.services.store.ensure_project(self.repository.id, name, project).await?)),
-            None => Ok(None),
-        }
+        // Whoever decides from facts has noted the project down when reading them, if it is to be noted down at all.
+        self.services.store.find_project_id(self.repository.id, name).await
     }
 }
 

@@ -91,7 +91,7 @@ impl Turn<'_> {
             decides: true,
             patient: self.job.attempts < facts::Question::PATIENCE,
         };
-        let facts = facts::read(services, &question).await?;
+        let facts = Box::pin(facts::read(services, &question)).await?;
         intake::keep_facts(services, repository.id, waiting.command_id, &command, &facts).await?;
         let decided = match decide(&command, &facts.snapshot) {
             Decision::Start(plan) => self.start(&plan, &facts.snapshot).await,
@@ -144,9 +144,9 @@ async fn place(services: &Services, waiting: &WaitingCommand) -> Result<(Reposit
     let store = &services.store;
     let missing = || JobError::Never(format!("there is no change {}", waiting.change_id));
     let place = store.find_change(waiting.change_id).await?.ok_or_else(missing)?;
-    let (armed, halt) = store.may_deploy(place.repository_id).await?;
+    let (armed, _) = store.may_deploy(place.repository_id).await?;
     let (installation, name) = (place.installation, place.repo);
-    let repository = Repository { id: place.repository_id, installation, name, armed, halt };
+    let repository = Repository { id: place.repository_id, installation, name, armed };
     let change = store.ensure_change(repository.id, place.number).await?;
     Ok((repository, change))
 }

@@ -47,6 +47,8 @@ pub struct Services {
     pub prober: Prober,
     /// Masks secrets in what leaves.
     pub redactor: Redactor,
+    /// Fetches of trees that go on: each takes a while, and others need the workers.
+    pub tree_slots: Arc<Semaphore>,
     /// How people reach Titan.
     pub public_url: url::Url,
     /// GitHub's pages.

@@ -24,6 +24,8 @@ use crate::store::{JOB_CHANNEL, StoreError};
 const SLOTS: usize = 12;
 /// So many of them may be reports; the others are always there for decisions and what follows from them.
 const REPORT_SLOTS: usize = 4;
+/// So many more are there for what stops deployments: a halt waits for nothing that goes on.
+const STOP_SLOTS: usize = 1;
 /// A job that was postponed is looked at again after this time at the earliest.
 const POSTPONED: TimeDelta = TimeDelta::milliseconds(20);
 /// After so many failures in a row a job stops being tried; with the delays of [`backoff`] this takes about 20 minutes.
@@ -116,12 +118,16 @@ async fn dispatch(services: Services, wake: Arc<Notify>, mut stopped: watch::Rec
     let reports = Arc::new(Semaphore::new(REPORT_SLOTS));
     while !*stopped.borrow() {
         while jobs.try_join_next().is_some() {}
-        if jobs.len() >= SLOTS {
+        if jobs.len() >= SLOTS + STOP_SLOTS {
             jobs.join_next().await;
             continue;
         }
         let asked = Moment::now();
-        let wanted = if reports.available_permits() > 0 { Wanted::Any } else { Wanted::NoReports };
+        let wanted = match jobs.len() >= SLOTS {
+            true => Wanted::Stops,
+            false if reports.available_permits() > 0 => Wanted::Any,
+            false => Wanted::NoReports,
+        };
         let claimed = services.store.claim(services.pace.lease.lease, wanted).await;
         let pause = match claimed {
             Ok(Some(job)) => {
@@ -278,8 +284,10 @@ async fn record(services: &Services, job: &Job, outcome: Option<Result<Done, Job
             tracing::error!(%why, "the job is broken; will try again");
             store.retry_job(job.lease, clock::now() + backoff(job.attempts), &why).await
         }
-        Some(Err(JobError::Later { why, .. } | JobError::Refused(why) | JobError::Never(why))) => {
-            give_up(services, job, &why).await
+        // GitHub's own words help whoever reads them; what went wrong inside is for whoever looks after Titan.
+        Some(Err(JobError::Refused(why))) => give_up(services, job, &why, Told::Words).await,
+        Some(Err(JobError::Later { why, .. } | JobError::Never(why))) => {
+            give_up(services, job, &why, Told::Incident).await
         }
     };
     match result {
@@ -293,15 +301,29 @@ fn refused_attempts(kind: JobKind) -> i32 {
     if kind == JobKind::Intake { MAX_REFUSED_ATTEMPTS } else { MAX_ATTEMPTS }
 }
 
+/// What people are told of the reason.
+enum Told {
+    /// The reason itself.
+    Words,
+    /// A number under which the log has it.
+    Incident,
+}
+
 /// A step that cannot be carried out ends its run, a command gets an answer; other jobs wait for a person.
-async fn give_up(services: &Services, job: &Job, why: &str) -> Result<(), StoreError> {
+async fn give_up(services: &Services, job: &Job, why: &str, told: Told) -> Result<(), StoreError> {
     let why = services.redactor.clean(why);
-    tracing::error!(%why, "gives up");
+    let incident = uuid::Uuid::new_v4().simple().to_string();
+    let incident = &incident[..12];
+    tracing::error!(%why, incident, "gives up");
+    let public = match told {
+        Told::Words => why.clone(),
+        Told::Incident => format!("something inside of Titan went wrong; its log has more under the number {incident}"),
+    };
     let ended = match job.kind {
-        JobKind::Step => steps::abandon(services, job, &why).await.is_ok(),
-        JobKind::Intake => intake::abandon(services, job, &why).await.unwrap_or(false),
+        JobKind::Step => steps::abandon(services, job, &public).await.is_ok(),
+        JobKind::Intake => intake::abandon(services, job, &public).await.unwrap_or(false),
         JobKind::Report | JobKind::Explain => false,
-        JobKind::Line => line::abandon(services, job, &why).await.unwrap_or(false),
+        JobKind::Line => line::abandon(services, job, &public).await.unwrap_or(false),
     };
     if ended {
         return Ok(());

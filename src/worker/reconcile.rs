@@ -15,7 +15,7 @@ use crate::domain::command::{Parsed, parse};
 use crate::domain::recovery::{Asking, Attempt, log_window, which_to_ask_again};
 use crate::github::deliveries::DeliveryAttempt;
 use crate::github::reads::CommentFact;
-use crate::github::webhook::{Actor, RepoFact, Trigger, concerns, ordering_key};
+use crate::github::webhook::{Actor, RepoFact, Trigger, concerns, job_key};
 use crate::github::{GitHubError, RepoRef};
 use crate::store::jobs::{JobKind, NewJob};
 use crate::store::recovery::{Lookout, Missing, Turn, WatchedChange};
@@ -240,7 +240,7 @@ async fn recover(services: &Services, change: &WatchedChange, comment: CommentFa
         body: comment.body,
         created_at: comment.created_at,
     };
-    let order = ordering_key(&trigger).map_or_else(|| key.clone(), |order| format!("pr:{order}"));
+    let order = job_key(&trigger, &key);
     let payload = serde_json::to_string(&IntakePayload { delivery: key.clone(), trigger })
         .map_err(|error| JobError::Never(format!("the trigger cannot be written: {error}")))?;
     let job = NewJob { kind: JobKind::Intake, key: order, payload, run_at: None };

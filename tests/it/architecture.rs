@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("clock", &[]),
-    ("redact", &[]),
+    ("redact", &["domain"]),
     ("config", &["domain", "redact"]),
     ("check_policy", &["domain"]),
     ("audit", &["domain", "store"]),

@@ -17,6 +17,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use url::Url;
 
+/// More than any repository here.
+const LIMIT: u64 = 1 << 20;
+
 pub const TOKEN: &str = "ghs_0123456789abcdef0123456789abcdef0123";
 
 /// A repository with three commits behind git's own HTTP server program, which asks for the token.
@@ -57,7 +60,7 @@ impl Host {
 
     async fn fetch(&self, commit: &CommitSha, token: &str) -> Result<(), CheckoutError> {
         let deadline = Instant::now() + Duration::from_secs(30);
-        checkout(&self.url, Some(&SecretString::from(token)), commit, &self.target(), deadline).await
+        checkout(&self.url, Some(&SecretString::from(token)), commit, &self.target(), LIMIT, deadline).await
     }
 }
 
@@ -189,18 +192,19 @@ async fn what_goes_wrong_is_told_without_the_token() {
     nowhere.set_path("/other.git");
     let deadline = Instant::now() + Duration::from_secs(30);
     let token = SecretString::from(TOKEN);
-    let error = checkout(&nowhere, Some(&token), &missing, &host.target(), deadline).await.expect_err("no repository");
+    let error =
+        checkout(&nowhere, Some(&token), &missing, &host.target(), LIMIT, deadline).await.expect_err("no repository");
     assert!(matches!(error, CheckoutError::NotFound(_)), "{error}");
 
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     nowhere.set_port(Some(closed.local_addr().expect("an address").port())).expect("a port");
     drop(closed);
-    let error = checkout(&nowhere, Some(&token), &missing, &host.target(), deadline).await.expect_err("no host");
+    let error = checkout(&nowhere, Some(&token), &missing, &host.target(), LIMIT, deadline).await.expect_err("no host");
     assert!(matches!(error, CheckoutError::Transient(_)), "{error}");
 
     for address in ["file:///etc", "ssh://git@example.com/x", "https://u:p@example.com/x"] {
         let url = Url::parse(address).expect("a url");
-        let error = checkout(&url, None, &missing, &host.target(), deadline).await.expect_err(address);
+        let error = checkout(&url, None, &missing, &host.target(), LIMIT, deadline).await.expect_err(address);
         assert!(matches!(error, CheckoutError::Address(_)), "{error}");
     }
 }
@@ -213,7 +217,7 @@ async fn a_host_that_never_answers_is_left_at_the_deadline() {
     let commit = "0123456789012345678901234567890123456789".parse().expect("an id");
     let started = Instant::now();
     let into = place.path().join("x");
-    let outcome = checkout(&url, None, &commit, &into, started + Duration::from_millis(700)).await;
+    let outcome = checkout(&url, None, &commit, &into, LIMIT, started + Duration::from_millis(700)).await;
     assert!(matches!(outcome, Err(CheckoutError::TimedOut)), "{outcome:?}");
     assert!(started.elapsed() < Duration::from_secs(5));
     let limit = Instant::now() + Duration::from_secs(5);
@@ -277,4 +281,20 @@ async fn what_a_build_left_in_the_checkout_is_never_run_by_titan() {
     std::os::unix::fs::symlink(&elsewhere, &target).expect("a link");
     host.fetch(&host.commits[0], TOKEN).await.expect("it comes");
     assert!(elsewhere.join("kept").exists() && !target.is_symlink() && !canary.exists());
+}
+
+#[tokio::test]
+async fn one_content_under_many_names_is_counted_as_often_as_it_would_be_written() {
+    let host = Host::new().await;
+    let work = host.folder.path().join("shop.git");
+    for n in 0..40 {
+        std::fs::write(work.join(format!("copy{n}")), vec![b'x'; 60_000]).expect("a file");
+    }
+    git(&work, &["add", "."]);
+    git(&work, &["commit", "-q", "-m", "copies"]);
+    let commit: CommitSha = git(&work, &["rev-parse", "HEAD"]).parse().expect("a commit");
+    let refused = host.fetch(&commit, TOKEN).await;
+    assert!(matches!(refused, Err(CheckoutError::TooLarge { limit: LIMIT })), "{refused:?}");
+    assert!(!host.target().join("copy0").exists(), "nothing of it is written");
+    assert!(refused.unwrap_err().to_string().contains("more than 1 MB"));
 }

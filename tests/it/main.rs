@@ -24,6 +24,7 @@ mod sandbox;
 mod sandbox_attacks;
 mod sandbox_network;
 mod store;
+mod story_attacks;
 mod story_audit;
 mod story_buttons;
 mod story_canary;

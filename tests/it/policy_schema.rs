@@ -15,7 +15,7 @@ projects:
     production: {render: srv-def, url: 'http://p.example.com', health: /health, identity: {path: /version, json: a.b}}
     bake: 5m
 permissions: {propose: triage, canary: write, promote: {role: admin, teams: [acme/sre], users: [alice]}, rollback: maintain}
-required_checks: [test]
+required_checks: [test, {name: ci, app: 15368}, {name: old, app: any}]
 approvals: 2
 merge: rebase
 windows: {zone: Europe/Berlin, open: [Mon-Thu 08:00-17:00], freeze: [2026-12-20..2027-01-02]}
@@ -49,8 +49,12 @@ const WRONG: &[(&str, &str)] = &[
     ("propose: triage", "propse: triage"),
     ("teams: [acme/sre]", "team: [acme/sre]"),
     ("users: [alice]", "users: []"),
-    ("required_checks: [test]", "required_checks: []"),
-    ("required_checks: [test]", "required_checks: some"),
+    ("required_checks: [test, {name: ci, app: 15368}, {name: old, app: any}]", "required_checks: []"),
+    ("required_checks: [test, {name: ci, app: 15368}, {name: old, app: any}]", "required_checks: some"),
+    ("app: any", "app: some"),
+    ("app: any", "app: 0"),
+    ("{name: ci, app: 15368}", "{app: 15368}"),
+    ("{name: ci, app: 15368}", "{name: ci, apps: 15368}"),
     ("approvals: 2", "approvals: 11"),
     ("approvals: 2", "approvals: -1"),
     ("approvals: 2", "approvals: many"),

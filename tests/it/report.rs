@@ -78,7 +78,7 @@ impl World {
             github: GitHub::new(&settings).expect("a client"),
             public_url: "https://titan.example".parse().expect("an address"),
             github_url: api_url,
-            redactor: Redactor::new([SECRET]),
+            redactor: Redactor::new([SECRET]).expect("a secret"),
         };
         Self { sim, store, reporter, installation, _database: database, _folder: folder }
     }
@@ -91,7 +91,7 @@ impl World {
         let mut scene = Scene::new(&self.store, REPO, i64::try_from(number).expect("small")).await;
         scene.head = head.parse().expect("a commit");
         self.store.ensure_repository(self.installation, &scene.repository.name).await.expect("moves there");
-        self.store.put_change_state(scene.change.id, &scene.head, true).await.expect("the store answers");
+        self.store.put_change_state(scene.change.id, &scene.head, "main", true).await.expect("the store answers");
         Pull { scene, number }
     }
 
@@ -285,7 +285,11 @@ async fn checks_stay_with_the_head_that_the_run_is_pinned_to() {
     assert_eq!((check("titan/paths").status, check("titan/build").status), ("in_progress".into(), "queued".into()));
 
     let newer = world.sim.commit(REPO, "topic", "alice", &Files::new("more").file("b", "b")).expect("a commit");
-    world.store.put_change_state(pull.id(), &newer.parse().expect("a commit"), true).await.expect("the store answers");
+    world
+        .store
+        .put_change_state(pull.id(), &newer.parse().expect("a commit"), "main", true)
+        .await
+        .expect("the store answers");
     let offence = Offence {
         path: "infra/a.tf".to_owned(),
         annotate: "infra/a.tf".to_owned(),

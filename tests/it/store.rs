@@ -7,7 +7,7 @@ use titan::clock;
 use titan::domain::ids::{InstallationId, RepoName};
 use titan::domain::run::{RunKind, StepName};
 use titan::store::Store;
-use titan::store::jobs::{JobKind, NewJob};
+use titan::store::jobs::{JobKind, NewJob, Wanted};
 
 use crate::support::database::TestDb;
 use crate::support::scene::Scene;
@@ -74,4 +74,20 @@ fn every_migration_has_a_number_of_its_own() {
     let all = numbers.len();
     numbers.dedup();
     assert_eq!(numbers.len(), all, "two files in migrations/ begin with the same number");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stops_deployments_is_taken_first_and_has_a_worker_of_its_own() {
+    let database = TestDb::new().await;
+    let store = Store::connect_lazy(database.options());
+    let job = |key: &str| NewJob { kind: JobKind::Intake, key: key.to_owned(), payload: "{}".to_owned(), run_at: None };
+    for key in ["pr:acme/shop#7", "pr:acme/shop#8", "stop:1"] {
+        store.enqueue(&job(key)).await.expect("the store answers");
+    }
+    let lease = Duration::from_secs(60);
+    let claim = async |wanted| store.claim(lease, wanted).await.expect("the store answers").map(|job| job.key);
+    assert_eq!(claim(Wanted::Any).await.as_deref(), Some("stop:1"));
+    assert_eq!(claim(Wanted::Stops).await, None, "the others are not for this worker");
+    assert_eq!(claim(Wanted::Any).await.as_deref(), Some("pr:acme/shop#7"));
+    store.close().await;
 }

@@ -54,7 +54,8 @@ pub(super) fn repository_here(snapshot: &Snapshot, kind: RunKind) -> GateResult 
 }
 
 /// The base branch decides, so it must be one that the repository stands behind: whoever may push could else make a
-/// branch with a policy of their own, open a pull request against it, and ship by that policy.
+/// branch that has the wanted edits already, open a pull request against it, and have the rest judged. The checks of such a
+/// proposal would hang on the commit, whatever branch it goes to in the end.
 pub(super) fn default_base(snapshot: &Snapshot) -> GateResult {
     let (gate, change) = (Gate::DefaultBase, &snapshot.change);
     match &change.default_branch {
@@ -65,7 +66,12 @@ pub(super) fn default_base(snapshot: &Snapshot) -> GateResult {
             format!("open the pull request against {}, whose policy is the one that counts", inline_code(default)),
         ),
         Some(_) => pass(gate, format!("it goes to the default branch {}", inline_code(&change.base_ref))),
-        None => pass(gate, "the host does not say which branch is the default one"),
+        None => fail(
+            gate,
+            Reason::BaseNotDefault,
+            "GitHub does not say which branch is the default one, so nobody knows whose policy counts",
+            "try again in a minute",
+        ),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::{Gate, GateResult, fail, pass};
 use crate::domain::markdown::inline_code;
-use crate::domain::policy::{Policy, RequiredChecks};
+use crate::domain::policy::{CheckSource, NamedCheck, Policy, RequiredChecks};
 use crate::domain::reason::Reason;
 use crate::domain::report::CheckName;
 use crate::domain::run::RunKind;
@@ -48,12 +48,23 @@ pub(super) fn required_checks(kind: RunKind, policy: &Policy, snapshot: &Snapsho
     let wanted = wanted(kind, policy, required);
     let mut seen = Seen::default();
     for check in &wanted {
-        let fits = |known: &&ReportedCheck| known.name == check.name && (check.app.is_none() || check.app == known.app);
-        let found: Vec<_> = reported.iter().filter(fits).collect();
+        let of_name = || reported.iter().filter(|known| known.name == check.name);
+        let counts = |known: &&ReportedCheck| match check.from {
+            CheckSource::App(id) => known.app == Some(id),
+            CheckSource::CheckRun => known.app.is_some(),
+            CheckSource::Any => true,
+        };
+        let found: Vec<_> = of_name().filter(counts).collect();
         if found.is_empty() {
-            seen.missing.push(format!("{} has not reported{}", inline_code(&check.name), of_app(check.app)));
+            let only_status = check.from == CheckSource::CheckRun && of_name().next().is_some();
+            seen.missing.push(format!("{}{}", inline_code(&check.name), not_reported(check.from, only_status)));
         }
         found.into_iter().for_each(|check| seen.look_at(check));
+        // A bad word is believed from anybody.
+        if check.from == CheckSource::CheckRun {
+            let red = |known: &&ReportedCheck| known.app.is_none() && matches!(known.state, CheckStanding::Red(_));
+            of_name().filter(red).for_each(|check| seen.look_at(check));
+        }
     }
     let all = kind == RunKind::Promote && policy.required_checks == RequiredChecks::All;
     if all {
@@ -70,20 +81,32 @@ pub(super) fn required_checks(kind: RunKind, policy: &Policy, snapshot: &Snapsho
 }
 
 /// The checks that must be there, without Titan's own: those have gates of their own.
-fn wanted(kind: RunKind, policy: &Policy, required: &[RequiredCheck]) -> BTreeSet<RequiredCheck> {
+fn wanted(kind: RunKind, policy: &Policy, required: &[RequiredCheck]) -> BTreeSet<NamedCheck> {
     let mut wanted = BTreeSet::new();
     if kind == RunKind::Promote {
         let own = |name: &str| CheckName::ALL.into_iter().any(|check| check.as_str() == name);
-        wanted.extend(required.iter().filter(|check| !own(&check.name)).cloned());
+        // Without an App a rule of GitHub's takes a commit status too.
+        let as_the_rule = |check: &RequiredCheck| NamedCheck {
+            name: check.name.clone(),
+            from: check.app.map_or(CheckSource::Any, CheckSource::App),
+        };
+        wanted.extend(required.iter().filter(|check| !own(&check.name)).map(as_the_rule));
     }
     if let RequiredChecks::Named(names) = &policy.required_checks {
-        wanted.extend(names.iter().map(|name| RequiredCheck { name: name.clone(), app: None }));
+        wanted.extend(names.iter().cloned());
     }
     wanted
 }
 
-fn of_app(app: Option<i64>) -> String {
-    app.map_or_else(String::new, |id| format!(" from the App {id}, which GitHub's rule names"))
+fn not_reported(from: CheckSource, only_status: bool) -> String {
+    match from {
+        CheckSource::App(id) => format!(" has not reported from the App {id}, whose word alone counts"),
+        CheckSource::CheckRun if only_status => {
+            " is only a commit status, which anybody who may push can set (`app: any` in the policy would let it count)"
+                .to_owned()
+        }
+        CheckSource::CheckRun | CheckSource::Any => " has not reported".to_owned(),
+    }
 }
 
 fn unknown(why: &str) -> GateResult {

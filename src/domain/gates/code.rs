@@ -59,6 +59,11 @@ pub(super) fn newest<'s>(
     })
 }
 
+/// The base that a run was decided for, in words.
+pub(super) fn base_of(run: &RunFact) -> String {
+    run.base_ref.as_deref().map_or_else(|| "a base that was not noted down".to_owned(), inline_code)
+}
+
 pub(super) fn build_passed(policy: &Policy, project: Option<&ProjectName>, snapshot: &Snapshot) -> GateResult {
     let gate = Gate::BuildPassed;
     let head = &snapshot.change.head;
@@ -68,6 +73,12 @@ pub(super) fn build_passed(policy: &Policy, project: Option<&ProjectName>, snaps
         Some(run) if run.is_under_way() => {
             fail(gate, Reason::BuildRunning, format!("`{short}` is being built"), "wait for check `titan/build`")
         }
+        Some(run) if run.succeeded() && !run.is_for_base(&snapshot.change) => fail(
+            gate,
+            Reason::BuildMissing,
+            format!("`{short}` was proposed for {}", base_of(run)),
+            "`/titan propose` again, because the pull request goes to another branch now",
+        ),
         Some(run) if run.succeeded() && run.policy_hash.as_deref() != Some(policy.hash.as_str()) => fail(
             gate,
             Reason::BuildMissing,

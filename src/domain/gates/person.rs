@@ -102,6 +102,17 @@ pub(super) fn approvals(policy: &Policy, snapshot: &Snapshot) -> GateResult {
             "answer the review: the same person approves, or somebody with write access dismisses it",
         );
     }
+    if snapshot.reviews.unheard > 0 {
+        return fail(
+            gate,
+            Reason::ChangesRequested,
+            format!(
+                "{} more people ask for changes than Titan asks GitHub about; one of them may have a say",
+                snapshot.reviews.unheard
+            ),
+            "somebody with write access dismisses the reviews of those who have no say",
+        );
+    }
     let published = published(policy, snapshot);
     let (mut counted, mut others) = (Vec::new(), Vec::new());
     for approval in &snapshot.reviews.approvals {
@@ -132,6 +143,7 @@ fn published(policy: &Policy, snapshot: &Snapshot) -> Option<DateTime<Utc>> {
     let same = |run: &&RunFact| {
         run.kind == RunKind::Propose
             && run.succeeded()
+            && run.is_for_base(&snapshot.change)
             && run.policy_hash.as_deref() == Some(policy.hash.as_str())
             && snapshot.reviews.tree(&run.head) == Some(tree)
     };

@@ -1,8 +1,8 @@
 //! Gates about the services: armed, halted, the canary's verdict, locks, runs under way and what to go back to.
 
-use super::code::newest;
+use super::code::{base_of, newest};
 use super::{Gate, GateResult, fail, pass};
-use crate::domain::ids::ProjectName;
+use crate::domain::ids::{ProjectName, RepoName};
 use crate::domain::markdown::{escape, inline_code};
 use crate::domain::policy::Policy;
 use crate::domain::reason::Reason;
@@ -70,9 +70,29 @@ pub(super) fn not_halted(snapshot: &Snapshot) -> GateResult {
                 Gate::NotHalted,
                 Reason::Halted,
                 format!("{} called a halt{why}", inline_code(&halt.by)),
-                "an admin lifts it with `/titan resume`",
+                match &halt.elsewhere {
+                    None => "an admin lifts it with `/titan resume`".to_owned(),
+                    Some(repo) => lifted_there(repo),
+                },
             )
         }
+    }
+}
+
+fn lifted_there(repo: &RepoName) -> String {
+    format!("an admin of {} lifts it there, where it was called, with `/titan resume`", inline_code(&repo.to_string()))
+}
+
+/// Whether a halt can be lifted from here: nobody takes away what was called in a repository of which they are no admin.
+pub(super) fn lifts_here(snapshot: &Snapshot) -> GateResult {
+    match snapshot.halt.as_ref().and_then(|halt| halt.elsewhere.as_ref().map(|repo| (halt, repo))) {
+        None => pass(Gate::NotHalted, "no halt that was called elsewhere"),
+        Some((halt, repo)) => fail(
+            Gate::NotHalted,
+            Reason::Halted,
+            format!("{} called the halt in {}", inline_code(&halt.by), inline_code(&repo.to_string())),
+            lifted_there(repo),
+        ),
     }
 }
 
@@ -87,6 +107,12 @@ pub(super) fn canary_passed(policy: &Policy, project: Option<&ProjectName>, snap
             Reason::CanaryRunning,
             format!("the canary of `{short}` is still being judged"),
             "wait for check `titan/canary`",
+        ),
+        Some(run) if run.succeeded() && !run.is_for_base(&snapshot.change) => fail(
+            gate,
+            Reason::CanaryMissing,
+            format!("`{short}` was on the canary for {}", base_of(run)),
+            "`/titan canary` again, because the pull request goes to another branch now",
         ),
         Some(run) if run.succeeded() && run.policy_hash.as_deref() != Some(policy.hash.as_str()) => fail(
             gate,

@@ -4,7 +4,7 @@ use super::change::{change_open, trustworthy};
 use super::lock::{force_has_reason, holds_it, may_force, nobody_holds};
 use super::person::permission_for;
 use super::project::{choose_project, policy_valid, project_known};
-use super::service::no_run_active;
+use super::service::{lifts_here, no_run_active};
 use super::{GateResult, judge, project_fact};
 use crate::domain::command::{Command, CommandName};
 use crate::domain::policy::{Grant, default_grant};
@@ -29,6 +29,7 @@ pub fn table(command: &Command, snapshot: &Snapshot) -> Vec<GateResult> {
     match command.name {
         CommandName::Lock | CommandName::Unlock => gates.extend(lock_or_unlock(command, snapshot)),
         CommandName::Trust => gates.extend(trustworthy(command, snapshot)),
+        CommandName::Resume => gates.push(lifts_here(snapshot)),
         // Whoever may give them may give them at any time: what they do can always be done.
         _ => {}
     }

@@ -42,6 +42,7 @@ fn run(kind: RunKind, conclusion: Option<Conclusion>, policy_hash: &str) -> RunF
         kind,
         project: Some(web()),
         head: sha('a'),
+        base_ref: Some("main".to_owned()),
         policy_hash: Some(policy_hash.to_owned()),
         status: conclusion.map_or(RunStatus::Running, RunStatus::Completed),
         completed_at: conclusion.map(|_| DateTime::UNIX_EPOCH),
@@ -142,7 +143,7 @@ fn disturbances() -> Vec<(&'static str, Disturb, &'static [RunKind], Reason)> {
         ("disarmed", |s| s.armed = false, &[Canary, Promote, Rollback], Reason::NotArmed),
         (
             "halted",
-            |s| s.halt = Some(HaltFact { by: "ann".to_owned(), reason: String::new() }),
+            |s| s.halt = Some(HaltFact { by: "ann".to_owned(), reason: String::new(), elsewhere: None }),
             &[Canary, Promote, Rollback],
             Reason::Halted,
         ),
@@ -150,8 +151,28 @@ fn disturbances() -> Vec<(&'static str, Disturb, &'static [RunKind], Reason)> {
         (
             "to a branch that anybody may push to",
             |s| s.change.base_ref = "mine".to_owned(),
-            &[Canary, Promote],
+            &[Propose, Canary, Promote],
             Reason::BaseNotDefault,
+        ),
+        (
+            "nobody knows the default branch",
+            |s| s.change.default_branch = None,
+            &[Propose, Canary, Promote],
+            Reason::BaseNotDefault,
+        ),
+        (
+            "built for another base",
+            |s| s.runs[1].base_ref = Some("mine".to_owned()),
+            &[Canary, Promote],
+            Reason::BuildMissing,
+        ),
+        ("built by an earlier release", |s| s.runs[1].base_ref = None, &[Canary, Promote], Reason::BuildMissing),
+        ("tried for another base", |s| s.runs[0].base_ref = Some("mine".to_owned()), &[Promote], Reason::CanaryMissing),
+        (
+            "approved for another base",
+            |s| s.runs[1].base_ref = Some("mine".to_owned()),
+            &[Promote],
+            Reason::ApprovalsMissing,
         ),
         ("draft", |s| s.change.draft = true, &[Promote], Reason::ChangeDraft),
         ("from a fork", |s| s.change.from_fork = true, &[Propose, Canary, Promote], Reason::ForkNotTrusted),
@@ -217,6 +238,7 @@ fn disturbances() -> Vec<(&'static str, Disturb, &'static [RunKind], Reason)> {
             &[Promote],
             Reason::ApprovalsMissing,
         ),
+        ("more objections than can be looked into", |s| s.reviews.unheard = 1, &[Promote], Reason::ChangesRequested),
         ("no canary", |s| s.runs.retain(|r| r.kind != Canary), &[Promote], Reason::CanaryMissing),
         ("another head's canary", |s| s.runs[0].head = sha('d'), &[Promote], Reason::CanaryMissing),
         ("the canary is baking", |s| s.runs[0].status = RunStatus::Running, &[Promote], Reason::CanaryRunning),
@@ -392,6 +414,18 @@ fn a_halt_needs_no_policy_because_it_must_always_work() {
     let reason = "fire".to_owned();
     let halt = Command { reason: reason.clone(), ..Command::bare(CommandName::Halt) };
     assert_eq!(decide(&halt, &broken), Decision::Control(Control::Halt { reason }));
+}
+
+#[test]
+fn a_halt_is_lifted_only_where_it_was_called() {
+    let mut halted = snapshot();
+    halted.actor.role = Some(Role::Admin);
+    let halt = |elsewhere| Some(HaltFact { by: "ann".to_owned(), reason: String::new(), elsewhere });
+    halted.halt = halt(Some("acme/other".parse().expect("a name")));
+    let Decision::Refuse(refusal) = decide(&Command::bare(CommandName::Resume), &halted) else { panic!("not here") };
+    assert!(refusal.gates[1].way_out.contains("acme/other"), "{:?}", refusal.gates);
+    halted.halt = halt(None);
+    assert_eq!(decide(&Command::bare(CommandName::Resume), &halted), Decision::Control(Control::Resume));
 }
 
 #[test]

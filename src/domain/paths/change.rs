@@ -176,9 +176,11 @@ pub fn unite(git: Vec<ChangedFile>, listed: &[ChangedFile]) -> (Vec<ChangedFile>
             }
             let mut whole = git[at].clone();
             whole.status = file.status;
-            for &from in file.previous_path.iter().flat_map(&find) {
+            // Only what is surely the other side of the rename becomes one with it: with several that GitHub's JSON cannot
+            // tell apart, or a file that git has an old side for already, each stays a change of its own.
+            if let [from] = *file.previous_path.as_ref().map(&find).unwrap_or_default() {
                 whole.previous_path = Some(git[from].path.clone());
-                if git[from].status == FileStatus::Removed && taken.insert(from) {
+                if git[from].status == FileStatus::Removed && whole.old.is_none() && taken.insert(from) {
                     whole.old = git[from].old.clone();
                 }
             }

@@ -3,7 +3,7 @@
 //! Every answer beyond the exact match of a rule only ever refuses more. It reads nothing; what it is given may be names
 //! only (GitHub's list) or both sides of every file and the links of the trees (git).
 
-use super::links::{Destination, Links};
+use super::links::{ALIASES, Aliases, Destination, Links};
 use super::name::RepoPath;
 use super::{ALWAYS_PROTECTED, ChangedFile, FileKind, FileStatus, Offence, PathRules, WORKFLOWS, fold};
 
@@ -88,15 +88,23 @@ impl PathRules {
 
     /// A file that a protected name leads to by a symbolic link is as protected as that name.
     fn of_alias(&self, path: &RepoPath, links: &[Links]) -> Option<(String, Option<String>)> {
-        let aliases = links.iter().flat_map(|links| links.aliases(path.as_bytes()));
-        aliases.into_iter().find_map(|(alias, link)| {
+        let aliases: Vec<Aliases> = links.iter().map(|links| links.aliases(path.as_bytes())).collect();
+        let cut_off = aliases.iter().any(|aliases| aliases.cut_off).then(|| {
+            let reason = format!(
+                "has more than {ALIASES} other names through symbolic links, which is more than can be judged: one of them \
+                 may be protected"
+            );
+            (reason, None)
+        });
+        let protected = aliases.into_iter().flat_map(|aliases| aliases.names).find_map(|(alias, link)| {
             let rule = self.protecting(&alias)?;
             let (alias, link) = (RepoPath::new(alias), RepoPath::new(link));
             Some((
                 format!("read as {alias} through the link {link}, and that is protected by the rule {rule}"),
                 Some(rule),
             ))
-        })
+        });
+        protected.or(cut_off)
     }
 
     /// What the kinds of the two sides say beside the name.

@@ -8,8 +8,8 @@ use super::name::RepoPath;
 
 /// As many links in a row are followed, as Linux does.
 const HOPS: usize = 40;
-/// So many other names of one file are looked at.
-const ALIASES: usize = 64;
+/// So many other names of one file are looked at; a file with more is refused.
+pub(super) const ALIASES: usize = 64;
 
 /// Every symbolic link of a tree.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,15 @@ pub struct Links {
     targets: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The links that lead to a place, by that place.
     leading_to: HashMap<Vec<u8>, Vec<Vec<u8>>>,
+}
+
+/// The other names of a file.
+#[derive(Debug, Default)]
+pub(super) struct Aliases {
+    /// Each with the link that gives it.
+    pub(super) names: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether there are more than are looked at.
+    pub(super) cut_off: bool,
 }
 
 /// Where a link leads.
@@ -97,9 +106,9 @@ impl Links {
         Destination::Inside(seen)
     }
 
-    /// The other names of a file, each with the link that gives it.
-    pub(super) fn aliases(&self, path: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    /// The other names of a file.
+    pub(super) fn aliases(&self, path: &[u8]) -> Aliases {
+        let mut found = Aliases::default();
         if self.leading_to.is_empty() {
             return found;
         }
@@ -110,12 +119,17 @@ impl Links {
             for end in ends {
                 for link in self.leading_to.get(&name[..end]).into_iter().flatten() {
                     let alias = [link.as_slice(), &name[end..]].concat();
-                    if found.len() < ALIASES && alias != path && !found.iter().any(|(known, _)| *known == alias) {
-                        found.push((alias, link.clone()));
+                    if alias == path || found.names.iter().any(|(known, _)| *known == alias) {
+                        continue;
                     }
+                    if found.names.len() == ALIASES {
+                        found.cut_off = true;
+                        return found;
+                    }
+                    found.names.push((alias, link.clone()));
                 }
             }
-            let Some((alias, _)) = found.get(next) else { return found };
+            let Some((alias, _)) = found.names.get(next) else { return found };
             name = alias.clone();
             next += 1;
         }
@@ -185,10 +199,23 @@ mod tests {
         let tree = links(&[("infra", "deploy"), ("deploy/x", "../shared"), ("self", "."), ("loop", "loop")]);
         let names = |path: &str| -> Vec<String> {
             let aliases = tree.aliases(path.as_bytes());
-            aliases.into_iter().map(|(name, _)| String::from_utf8(name).expect("text")).collect()
+            aliases.names.into_iter().map(|(name, _)| String::from_utf8(name).expect("text")).collect()
         };
         assert_eq!(names("shared/f"), ["deploy/x/f", "infra/x/f"]);
         assert_eq!(names("deploy/y"), ["infra/y"]);
         assert!(names("src/a").is_empty());
+    }
+
+    #[test]
+    fn a_file_with_more_names_than_are_looked_at_says_so() {
+        let many = |count: usize| {
+            let list: Vec<(String, String)> = (0..count).map(|n| (format!("l{n}"), "shared".to_owned())).collect();
+            Links::new(
+                list.iter().map(|(path, target)| (RepoPath::from(path.as_str()), RepoPath::from(target.as_str()))),
+            )
+        };
+        let looked = |count| many(count).aliases(b"shared/f");
+        assert!(!looked(ALIASES).cut_off && looked(ALIASES).names.len() == ALIASES);
+        assert!(looked(ALIASES + 1).cut_off);
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{ChangedFile, FileKind, FileStatus, Links, Offence, PathRules, RepoPath, TreeEntry};
+use super::{ChangedFile, Collisions, FileKind, FileStatus, Links, Offence, PathRules, RepoPath, TreeEntry};
 use crate::domain::ids::{CommitSha, PrNumber, RepoName, RunId};
 
 /// What a change was judged by, beside its files.
@@ -56,6 +56,9 @@ struct Receipt<'a> {
     #[serde(flatten)]
     judged: &'a Judged,
     files: Vec<Entry<'a>>,
+    /// New names that some file systems take for another name of the tree.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    collisions: Vec<Offence>,
 }
 
 #[derive(Serialize)]
@@ -84,7 +87,13 @@ pub struct Judgement {
 }
 
 /// Judges a change and writes the receipt.
-pub fn judge_and_write(rules: &PathRules, files: &[ChangedFile], links: &[Links], judged: &Judged) -> Judgement {
+pub fn judge_and_write(
+    rules: &PathRules,
+    files: &[ChangedFile],
+    links: &[Links],
+    collisions: &Collisions,
+    judged: &Judged,
+) -> Judgement {
     let mut offences = Vec::new();
     let entry = |file| {
         let found = rules.judge_file(file, links);
@@ -103,7 +112,9 @@ pub fn judge_and_write(rules: &PathRules, files: &[ChangedFile], links: &[Links]
     };
     let mut files: Vec<Entry> = files.iter().map(entry).collect();
     files.sort_by(|one, other| one.path.cmp(other.path));
-    let receipt = Receipt { version: 1, source: "git", judged, files };
+    let collisions = collisions.offences();
+    offences.extend(collisions.iter().cloned());
+    let receipt = Receipt { version: 1, source: "git", judged, files, collisions };
     let json = serde_json::to_string_pretty(&receipt).expect("invariant: plain data with text keys") + "\n";
     let sha256 = hex::encode(Sha256::digest(&json));
     Judgement { offences, receipt: json, sha256 }

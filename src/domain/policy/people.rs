@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::tree::{Node, Place, Value};
 use super::values::{Reader, nearest, quote};
-use super::{Grant, RequiredChecks, Role, TeamName, default_grant};
+use super::{CheckSource, Grant, NamedCheck, RequiredChecks, Role, TeamName, default_grant};
 use crate::domain::command::CommandName;
 use crate::domain::report::CheckName;
 
@@ -139,16 +139,47 @@ impl Reader {
             let message = "required_checks is an empty list: GitHub's own rules count in any case; leave the key out";
             self.tell(node.at, message, None);
         }
-        let texts = self.texts(node, "required_checks").unwrap_or_default();
-        let mut names = Vec::new();
-        for (at, text) in texts {
-            if CheckName::ALL.into_iter().any(|check| check.as_str() == text) {
-                self.tell(at, format!("{} is Titan's own check, which has gates of its own", quote(text)), None);
-            } else if !names.iter().any(|known| known == text) {
-                names.push(text.to_owned());
+        let mut names: Vec<NamedCheck> = Vec::new();
+        let entries = self.entries(node, "required_checks").unwrap_or_default();
+        for entry in entries {
+            let Some((at, name, from)) = self.named_check(entry) else { continue };
+            if CheckName::ALL.into_iter().any(|check| check.as_str() == name) {
+                self.tell(at, format!("{} is Titan's own check, which has gates of its own", quote(name)), None);
+                continue;
+            }
+            let check = NamedCheck { name: name.to_owned(), from };
+            if !names.contains(&check) {
+                names.push(check);
             }
         }
         RequiredChecks::Named(names)
+    }
+
+    /// One entry of `required_checks`: a name, or a name and the App whose word counts.
+    fn named_check<'n>(&mut self, node: &'n Node) -> Option<(Place, &'n str, CheckSource)> {
+        const ENTRY: &str = "an entry of required_checks";
+        if !matches!(node.value, Value::Map(_)) {
+            return self.text(node, ENTRY).map(|name| (node.at, name, CheckSource::CheckRun));
+        }
+        let section = self.section(node, ENTRY, &["name", "app"])?;
+        let Some(name) = section.get("name") else {
+            self.tell(node.at, format!("{ENTRY} has no name"), None);
+            return None;
+        };
+        let name = (name.at, self.text(name, "name")?);
+        let from = match section.get("app") {
+            None => CheckSource::CheckRun,
+            Some(app) => match &app.value {
+                Value::Number(id) if *id > 0 => CheckSource::App(*id),
+                Value::Text(word) if word == "any" => CheckSource::Any,
+                _ => {
+                    let wanted = "the App's number, or any, which lets a commit status count as well";
+                    self.tell(app.at, format!("app in {ENTRY} must be {wanted}"), Some("any"));
+                    return None;
+                }
+            },
+        };
+        Some((name.0, name.1, from))
     }
 }
 
@@ -184,8 +215,12 @@ mod tests {
         let read = |text: &str| Policy::parse(&format!("version: 1\n{text}")).expect("valid").required_checks;
         assert_eq!(read(""), RequiredChecks::Base);
         assert_eq!(read("required_checks: all"), RequiredChecks::All);
-        let named = RequiredChecks::Named(vec!["ci / test".to_owned(), "lint".to_owned()]);
-        assert_eq!(read("required_checks: ['ci / test', lint, lint]"), named);
+        let check = |name: &str, from| NamedCheck { name: name.to_owned(), from };
+        let named = [check("ci / test", CheckSource::CheckRun), check("lint", CheckSource::CheckRun)];
+        assert_eq!(read("required_checks: ['ci / test', lint, lint]"), RequiredChecks::Named(named.into()));
+        let named = [check("ci", CheckSource::App(15368)), check("old", CheckSource::Any)];
+        let text = "required_checks: [{name: ci, app: 15368}, {name: old, app: any}]";
+        assert_eq!(read(text), RequiredChecks::Named(named.into()));
     }
 
     #[test]
@@ -204,6 +239,8 @@ mod tests {
             ("required_checks: []", (2, 18), "empty list", None),
             ("required_checks: ci", (2, 18), "one of all", None),
             ("required_checks: [titan/build]", (2, 19), "gates of its own", None),
+            ("required_checks: [{name: ci, app: some}]", (2, 35), "the App's number, or any", Some("any")),
+            ("required_checks: [{app: 1}]", (2, 19), "has no name", None),
             ("required_checks: {ci: true}", (2, 18), "a list", None),
         ];
         for (text, place, message, suggestion) in cases {

@@ -176,7 +176,45 @@ enum ChecksSchema {
     /// Everything that was reported.
     All(AllSchema),
     /// These, by name.
-    Named(#[schemars(length(min = 1, max = 1000))] Vec<String>),
+    Named(#[schemars(length(min = 1, max = 1000))] Vec<NamedCheckSchema>),
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only the shape of these types is used")]
+enum NamedCheckSchema {
+    /// A check run of this name; a commit status does not count.
+    Name(String),
+    /// The same with whose word counts.
+    From(CheckFromSchema),
+}
+
+/// A check's name and whose word counts.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "only the shape of these types is used")]
+struct CheckFromSchema {
+    /// The name of the check.
+    name: String,
+    /// The App's number, whose check runs alone count then; or any, which lets a commit status count as well.
+    app: Option<CheckAppSchema>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only the shape of these types is used")]
+enum CheckAppSchema {
+    /// Only this App.
+    Id(#[schemars(range(min = 1))] i64),
+    /// Whoever reports it.
+    Any(AnySchema),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+#[expect(dead_code, reason = "only the shape of these types is used")]
+enum AnySchema {
+    Any,
 }
 
 #[derive(JsonSchema)]

@@ -140,8 +140,8 @@ impl Reader {
         None
     }
 
-    /// A list of texts, with the place of each. Entries with mistakes are told and left out.
-    pub fn texts<'n>(&mut self, node: &'n Node, name: &str) -> Option<Vec<(Place, &'n str)>> {
+    /// The entries of a list.
+    pub fn entries<'n>(&mut self, node: &'n Node, name: &str) -> Option<&'n [Node]> {
         let items = match &node.value {
             Value::List(items) => items,
             Value::Text(text) => {
@@ -161,6 +161,12 @@ impl Reader {
             self.tell(node.at, format!("{name} has {} entries; at most {MAX_LIST} are read", items.len()), None);
             return None;
         }
+        Some(items)
+    }
+
+    /// A list of texts, with the place of each. Entries with mistakes are told and left out.
+    pub fn texts<'n>(&mut self, node: &'n Node, name: &str) -> Option<Vec<(Place, &'n str)>> {
+        let items = self.entries(node, name)?;
         let entry = format!("an entry of {name}");
         let mut texts = Vec::with_capacity(items.len());
         for item in items {

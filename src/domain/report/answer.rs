@@ -206,8 +206,9 @@ pub fn control(actor: &str, control: &Control, snapshot: &Snapshot) -> String {
              until an admin comments `/titan arm`."
         ),
         Control::Halt { reason } => format!(
-            "🛑 **Halt**: {who} stopped every running and future deployment of this account{}. Each run stops before its \
-             next effect. An admin lifts it with `/titan resume`.",
+            "🛑 **Halt**: {who} stopped every running and future deployment of this repository, and of the whole account if \
+             Titan has deployed for it before{}. Each run stops before its next effect. An admin of this repository lifts it \
+             here with `/titan resume`.",
             why(reason)
         ),
         Control::Resume => format!(

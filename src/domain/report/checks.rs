@@ -140,6 +140,30 @@ pub fn checks(run: &RunFacts, change: &ChangeFacts) -> Vec<CheckView> {
     if run.is_refused() && !run.waited {
         return Vec::new();
     }
+    let mut checks = of_kind(run, change);
+    if let Some(base) = change.other_base(run) {
+        checks.iter_mut().for_each(|check| take_back(check, base));
+    }
+    checks
+}
+
+/// A check hangs on the commit, and what it said was about the change to another base: it counts for no merge any more.
+/// What became of production stays true.
+fn take_back(check: &mut CheckView, base: &str) {
+    if check.name == CheckName::Production || check.state != CheckState::Completed(CheckConclusion::Success) {
+        return;
+    }
+    check.state = CheckState::Completed(CheckConclusion::ActionRequired);
+    check.title = "The base branch was changed: propose again".to_owned();
+    check.summary = format!(
+        "This was about the change to {}, and the pull request goes to another branch now. `/titan propose` checks it anew.",
+        code(base)
+    );
+    check.notes.clear();
+    check.buttons.clear();
+}
+
+fn of_kind(run: &RunFacts, change: &ChangeFacts) -> Vec<CheckView> {
     match run.kind {
         RunKind::Propose => {
             let policy = policy_check(run, change);

@@ -119,8 +119,12 @@ fn notes(change: &ChangeFacts) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(halt) = &change.halt {
         let why = if halt.reason.is_empty() { String::new() } else { format!(" ({})", cell(&escape(&halt.reason))) };
+        let place = match &halt.elsewhere {
+            None => String::new(),
+            Some(repo) => format!(" in {}, where it was called", code(&repo.to_string())),
+        };
         notes.push(format!(
-            "🛑 **Halted** by {}{why}: nothing is deployed. An admin lifts it with `/titan resume`.",
+            "🛑 **Halted** by {}{why}: nothing is deployed. An admin lifts it with `/titan resume`{place}.",
             code(&halt.by)
         ));
     }

@@ -129,7 +129,7 @@ impl Offers<'_> {
         }
         match newest(self.change, RunKind::Propose, self.name, Some(head)) {
             None => true,
-            Some(run) if run.conclusion() == Some(Conclusion::Success) => !self.under_newest_policy(run),
+            Some(run) if run.conclusion() == Some(Conclusion::Success) => !self.still_counts(run),
             // The same files would be refused again; a build may have failed for a reason that passes.
             Some(run) => run.step(StepName::Diff).is_some_and(|step| step.status == StepStatus::Succeeded),
         }
@@ -137,11 +137,14 @@ impl Offers<'_> {
 
     fn built(&self, head: &CommitSha) -> bool {
         newest(self.change, RunKind::Propose, self.name, Some(head))
-            .is_some_and(|run| run.conclusion() == Some(Conclusion::Success) && self.under_newest_policy(run))
+            .is_some_and(|run| run.conclusion() == Some(Conclusion::Success) && self.still_counts(run))
     }
 
-    /// Whether no later decision of this change was made under another policy.
-    fn under_newest_policy(&self, run: &RunFacts) -> bool {
+    /// Whether no later decision of this change was made under another policy, and the base is the same.
+    fn still_counts(&self, run: &RunFacts) -> bool {
+        if self.change.other_base(run).is_some() {
+            return false;
+        }
         let newest = self.change.runs.iter().find_map(|run| run.policy_hash.as_ref());
         newest.is_none() || newest == run.policy_hash.as_ref()
     }
@@ -149,7 +152,7 @@ impl Offers<'_> {
     fn canary_helps(&self, head: &CommitSha) -> bool {
         let has_canary = self.project.is_some_and(|project| project.canary_url.is_some());
         let passed = newest(self.change, RunKind::Canary, self.name, Some(head)).is_some_and(|run| {
-            let good = run.conclusion() == Some(Conclusion::Success) && self.under_newest_policy(run);
+            let good = run.conclusion() == Some(Conclusion::Success) && self.still_counts(run);
             good && !was_put_back(self.change, run)
         });
         has_canary && !passed && !self.is_merged(head)
@@ -158,7 +161,7 @@ impl Offers<'_> {
     fn may_ship(&self, head: &CommitSha) -> bool {
         let targets = |project: &ProjectFacts| project.canary_url.is_some() && project.production_url.is_some();
         let passed = newest(self.change, RunKind::Canary, self.name, Some(head)).is_some_and(|run| {
-            let good = run.conclusion() == Some(Conclusion::Success) && self.under_newest_policy(run);
+            let good = run.conclusion() == Some(Conclusion::Success) && self.still_counts(run);
             good && !was_put_back(self.change, run)
         });
         self.project.is_some_and(targets) && passed && !self.is_merged(head)
@@ -200,7 +203,7 @@ impl Offers<'_> {
         let same_kind = |run: &RunFacts| run.kind == kind && run.head == *head;
         let mut closed = vec![asked(Gate::PolicyValid, &|_| true), asked(Gate::ProjectKnown, &same_kind)];
         if kind != RunKind::Rollback {
-            closed.push(asked(Gate::NotForkOrTrusted, &same_head));
+            closed.extend([asked(Gate::NotForkOrTrusted, &same_head), asked(Gate::DefaultBase, &same_head)]);
         }
         if matches!(kind, RunKind::Canary | RunKind::Promote) {
             closed.push(asked(Gate::ProtectedPaths, &same_head));

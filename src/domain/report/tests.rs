@@ -171,7 +171,7 @@ fn hostile_text_is_shown_and_does_nothing() {
     stopped.summary.clear();
     stopped.cancel_by = Some(HOSTILE.to_owned());
     let mut change = change([refused, stopped, proposal]);
-    change.halt = Some(HaltFact { by: HOSTILE.to_owned(), reason: HOSTILE.to_owned() });
+    change.halt = Some(HaltFact { by: HOSTILE.to_owned(), reason: HOSTILE.to_owned(), elsewhere: None });
     change.commands[0].text = HOSTILE.to_owned();
     change.commands[0].actor = HOSTILE.to_owned();
     change.commands[0].reason = Some(HOSTILE.to_owned());
@@ -239,7 +239,14 @@ fn only_what_would_pass_now_is_offered() {
         ("passed", change([canary_passed(), proposal_good()]), &["/titan promote"]),
         ("pushed", pushed(change([canary_passed(), proposal_good()])), &["/titan propose"]),
         ("disarmed", ChangeFacts { armed: false, ..built() }, &[]),
-        ("halted", ChangeFacts { halt: Some(HaltFact { by: "eve".into(), reason: String::new() }), ..built() }, &[]),
+        (
+            "halted",
+            ChangeFacts {
+                halt: Some(HaltFact { by: "eve".into(), reason: String::new(), elsewhere: None }),
+                ..built()
+            },
+            &[],
+        ),
         ("closed", ChangeFacts { open: false, ..built() }, &[]),
         ("locked by another", locked(built()), &[]),
         ("policy changed", change([canary_failed_under_newer_policy(), proposal_good()]), &["/titan propose"]),

@@ -50,6 +50,8 @@ struct ChangeLink {
 struct HaltView {
     by: String,
     reason: String,
+    /// Where it was called; empty: here.
+    elsewhere: String,
 }
 
 struct ProjectView {
@@ -147,7 +149,11 @@ async fn repository(state: &WebState, owner: &str, name: &str) -> Result<Respons
         frame: Frame::new(repo.to_string(), refresh(&runs)),
         github_url: links.repository_at_github(&repo),
         armed,
-        halt: halt.map(|halt| HaltView { by: halt.by, reason: halt.reason }),
+        halt: halt.map(|halt| HaltView {
+            by: halt.by,
+            reason: halt.reason,
+            elsewhere: halt.elsewhere.map(|repo| repo.to_string()).unwrap_or_default(),
+        }),
         projects: views,
         changes,
         runs: RunTable::html(Scope::Repository, &links, &runs)?,

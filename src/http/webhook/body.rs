@@ -17,19 +17,25 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 const DRAIN_FACTOR: usize = 3;
 
 /// Anyone can send a body, because its signature is verified only when all of it is there. So that many at once cannot
-/// use up the memory, what is beyond [`SMALL`] comes out of one budget for the process.
+/// use up the memory, only so many are read at a time, and what is beyond the first page of each comes out of one budget for
+/// the process. Together that is at most 144 MB.
 static BUDGET: Semaphore = Semaphore::const_new(BUDGET_PAGES);
 /// 128 MB: five bodies of GitHub's greatest size at a time.
 const BUDGET_PAGES: usize = (128 << 20) / PAGE;
 const PAGE: usize = 64 << 10;
-/// Ordinary payloads are smaller, and never wait for the budget.
-const SMALL: usize = 1 << 20;
+/// So many bodies are read at a time, each with a page that it need not ask for. Most payloads are smaller than that, so
+/// that they come in also when others have used the budget up.
+static SEATS: Semaphore = Semaphore::const_new(MOST_BODIES);
+const MOST_BODIES: usize = 256;
+/// Whoever finds no seat waits so long for one: a burst of deliveries is over much sooner.
+const SEAT_LIMIT: Duration = Duration::from_secs(5);
 
-/// A body in memory, with its share of the budget.
+/// A body in memory, with its seat and its share of the budget.
 #[derive(Debug)]
 pub(super) struct Held {
     bytes: Vec<u8>,
     share: Option<SemaphorePermit<'static>>,
+    _seat: SemaphorePermit<'static>,
 }
 
 impl Deref for Held {
@@ -41,13 +47,18 @@ impl Deref for Held {
 }
 
 impl Held {
-    fn new() -> Self {
-        Self { bytes: Vec::new(), share: None }
+    fn new(seat: SemaphorePermit<'static>) -> Self {
+        Self { bytes: Vec::new(), share: None, _seat: seat }
+    }
+
+    /// Throws the bytes away and keeps the seat.
+    fn let_go(&mut self) {
+        (self.bytes, self.share) = (Vec::new(), None);
     }
 
     /// Whether there is room for so many bytes in all.
     fn make_room(&mut self, length: usize) -> bool {
-        let pages = length.saturating_sub(SMALL).div_ceil(PAGE);
+        let pages = length.saturating_sub(PAGE).div_ceil(PAGE);
         let missing = pages.saturating_sub(self.share.as_ref().map_or(0, SemaphorePermit::num_permits));
         let Ok(missing) = u32::try_from(missing) else { return false };
         if missing == 0 {
@@ -65,21 +76,25 @@ impl Held {
 /// The whole body, at most `limit` bytes.
 ///
 /// # Errors
-/// 413 when it is longer, 408 when it does not come, 400 when it breaks off, 503 when too many large ones come at once.
+/// 413 when it is longer, 408 when it does not come, 400 when it breaks off, 503 when too many come at once.
 pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Held, Problem> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let waits_for_go_ahead = headers.contains_key(header::EXPECT);
     if waits_for_go_ahead && announced.is_some_and(|length: usize| length > limit) {
         return Err(too_large(limit));
     }
-    tokio::time::timeout(TIME_LIMIT, collect(body, limit)).await.unwrap_or_else(|_| {
+    let seat = match tokio::time::timeout(SEAT_LIMIT, SEATS.acquire()).await {
+        Ok(Ok(seat)) => seat,
+        Ok(Err(_)) | Err(_) => return Err(too_many()),
+    };
+    tokio::time::timeout(TIME_LIMIT, collect(body, limit, seat)).await.unwrap_or_else(|_| {
         let detail = format!("the body did not arrive within {} s", TIME_LIMIT.as_secs());
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive", detail))
     })
 }
 
-async fn collect(mut body: Body, limit: usize) -> Result<Held, Problem> {
-    let mut held = Held::new();
+async fn collect(mut body: Body, limit: usize, seat: SemaphorePermit<'static>) -> Result<Held, Problem> {
+    let mut held = Held::new(seat);
     let mut seen = 0_usize;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| {
@@ -94,7 +109,7 @@ async fn collect(mut body: Body, limit: usize) -> Result<Held, Problem> {
             }
             held.bytes.extend_from_slice(&data);
         } else {
-            held = Held::new();
+            held.let_go();
             if seen > limit.saturating_mul(DRAIN_FACTOR) {
                 break;
             }
@@ -104,8 +119,8 @@ async fn collect(mut body: Body, limit: usize) -> Result<Held, Problem> {
 }
 
 fn too_many() -> Problem {
-    let detail = "too many large bodies are coming in at once; Titan asks GitHub for this delivery again by itself";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-bodies", "Too many large bodies at once", detail)
+    let detail = "too many bodies are coming in at once; Titan asks GitHub for this delivery again by itself";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-bodies", "Too many bodies at once", detail)
 }
 
 fn too_large(limit: usize) -> Problem {
@@ -129,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn large_bodies_share_a_budget_and_small_ones_always_fit() {
+    async fn bodies_share_a_budget_and_small_ones_always_fit() {
         const LIMIT: usize = 25 << 20;
         let send = async |length: usize| read(&HeaderMap::new(), Body::from(vec![b'x'; length]), LIMIT).await;
         let mut held = Vec::new();
@@ -141,8 +156,18 @@ mod tests {
             assert!(held.len() < 10, "the budget never ends");
         };
         assert_eq!((refused, held.len()), (StatusCode::SERVICE_UNAVAILABLE, 5));
-        assert!(send(SMALL).await.is_ok(), "an ordinary delivery does not wait");
+        assert!(send(PAGE).await.is_ok(), "an ordinary delivery does not wait");
         held.pop();
         assert!(send(LIMIT).await.is_ok(), "what was read and let go is room again");
+        held.clear();
+
+        // Two thousand of 1 MB that nobody has signed: each byte of them is counted.
+        const FLOOD: usize = 1 << 20;
+        while held.len() < 2_000 {
+            let Ok(body) = send(FLOOD).await else { break };
+            held.push(body);
+        }
+        assert!(held.len() * FLOOD <= (BUDGET_PAGES + MOST_BODIES) * PAGE, "{} at once", held.len());
+        assert!(send(PAGE).await.is_ok(), "an ordinary delivery does not wait");
     }
 }

@@ -33,6 +33,7 @@ impl Store {
         Ok(Some(ChangeFacts {
             id: change_id,
             head: place.head,
+            base_ref: place.base_ref,
             open: place.open,
             armed,
             halt,
@@ -129,6 +130,7 @@ fn bare(run: Run) -> RunFacts {
         project: run.project,
         head: run.head,
         actor: run.actor,
+        base_ref: run.base_ref,
         policy_hash: run.policy_hash,
         status: run.status,
         summary: run.summary,

@@ -19,8 +19,12 @@ pub struct Asker<'a> {
     pub id: Option<i64>,
 }
 
-/// Reviews of people beyond these are not looked at: each costs a question, and no policy asks for more than ten.
-const OPINIONS: usize = 30;
+/// Approvals of people beyond these are not looked at: each costs a question, and no policy asks for more than ten. One too
+/// few refuses, so that nothing is lost.
+const APPROVALS: usize = 30;
+/// Objections of people beyond these are not looked into, and then the change is refused: in a public repository anybody
+/// may write a review, and many of them must not push out the one that counts.
+const OBJECTIONS: usize = 60;
 /// Commits whose content is asked for, newest first.
 const COMMITS: usize = 20;
 
@@ -134,10 +138,13 @@ pub(super) async fn reviews(
     }
     let mut fact = ReviewsFact { hands: pushers, ..ReviewsFact::default() };
     let opinions = newest_opinions(client.list_reviews(pull.number).await?);
-    for review in opinions.into_iter().rev().take(OPINIONS) {
-        if review.state == ReviewState::Dismissed {
-            continue;
-        }
+    let objects = |review: &Review| review.state == ReviewState::ChangesRequested;
+    let of = |wanted: bool| {
+        let opinions = opinions.iter().rev().filter(|review| review.state != ReviewState::Dismissed);
+        opinions.filter(move |review| objects(review) == wanted).cloned()
+    };
+    fact.unheard = of(true).count().saturating_sub(OBJECTIONS);
+    for review in of(true).take(OBJECTIONS).chain(of(false).take(APPROVALS)) {
         let id = Some(review.user_id).filter(|id| *id > 0);
         let login = match standing(question, client, &review.login, id).await? {
             Known::Role(role) if role >= Role::Write => review.login,

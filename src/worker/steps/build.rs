@@ -120,14 +120,18 @@ async fn check_out(context: &StepContext<'_>, into: &Path) -> Result<Result<(), 
     let client = context.github();
     let deadline = tokio::time::Instant::now() + CHECKOUT_LIMIT;
     let url = client.git_url();
-    let (url, head) = (&url, &context.run.head);
+    let (url, head, limit) = (&url, &context.run.head, context.services.build_rules.disk_bytes);
     let fetched = fetch::with_token(&client, move |token| async move {
-        checkout::checkout(url, Some(&token), head, into, deadline).await
+        checkout::checkout(url, Some(&token), head, into, limit, deadline).await
     });
     match fetched.await? {
         Ok(()) => Ok(Ok(())),
         Err(CheckoutError::NotFound(why)) => {
             Ok(Err(Outcome::failed(format!("`{}` could not be fetched: {}", context.run.head.short(), escape(&why)))))
+        }
+        // Trying again would fetch as much again.
+        Err(error @ CheckoutError::TooLarge { .. }) => {
+            Ok(Err(Outcome::failed(format!("`{}` was not checked out: {error}", context.run.head.short()))))
         }
         Err(error) => Err(JobError::Later { at: None, why: error.to_string() }),
     }
@@ -205,9 +209,14 @@ async fn store_log(context: &StepContext<'_>, mut output: mpsc::Receiver<OutputC
             }
             _ = flush.tick() => true,
         };
-        // A secret that is cut in two by a chunk's border would not be found, so only whole lines are let through.
-        let whole = if open { pending.rfind('\n').map_or(0, |at| at + 1) } else { pending.len() };
-        if due && whole > 0 {
+        // A secret that is cut in two by a chunk's border would not be found, so only whole lines are let through, and
+        // of a line that never ends so much as surely holds no half of one.
+        let whole = match (due, open) {
+            (false, _) => 0,
+            (true, true) => context.services.redactor.settled(&pending),
+            (true, false) => pending.len(),
+        };
+        if whole > 0 {
             let text = context.services.redactor.clean(&pending[..whole]);
             pending.drain(..whole);
             store.append_log(context.lease, run, &text).await?;

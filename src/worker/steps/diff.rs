@@ -26,6 +26,9 @@ pub(super) async fn diff(context: &StepContext<'_>) -> Result<Outcome, JobError>
         let (from, to) = (context.run.head.short(), pull.head.short());
         return Ok(Outcome::stopped(format!("the head moved from `{from}` to `{to}` before the files were judged")));
     }
+    if let Some(why) = context.retargeted(&pull) {
+        return Ok(Outcome::stopped(why));
+    }
     let whole = match files::whole(context.services, &client, &pull, &list).await? {
         Ok(whole) => whole,
         Err(why) => {
@@ -37,7 +40,8 @@ pub(super) async fn diff(context: &StepContext<'_>) -> Result<Outcome, JobError>
             )));
         }
     };
-    let judgement = judge_and_write(&rules, &whole.files, &whole.links, &judged(context, &pull, &list, &whole));
+    let judged = judged(context, &pull, &list, &whole);
+    let judgement = judge_and_write(&rules, &whole.files, &whole.links, &whole.collisions, &judged);
     let store = &context.services.store;
     store.put_receipt(context.lease, context.run.id, &judgement.sha256, &judgement.receipt).await?;
     let (count, bad) = (whole.files.len(), judgement.offences.len());

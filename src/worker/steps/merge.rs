@@ -102,6 +102,11 @@ async fn same_tree(
 ) -> Result<Outcome, JobError> {
     progress.merge_commit = Some(merged.clone());
     context.save(&progress).await?;
+    // The base may have been changed in the instant before the merge; a merged pull request keeps the one it went into.
+    if let Some(why) = context.retargeted(&client.get_pull_request(context.run.number).await?) {
+        let seen = format!("merged as `{}`, but {why}", merged.short());
+        return Ok(Outcome::End(crate::domain::consequence::StepEnd::Inconclusive, seen));
+    }
     let judged = client.get_commit_tree(&context.run.head).await?;
     let shipped = client.get_commit_tree(&merged).await?;
     if judged.tree != shipped.tree {

@@ -22,11 +22,13 @@ use super::{Done, JobError, Services, facts};
 use crate::clock;
 use crate::domain::consequence::{Consequence, Locks, StepEnd, after};
 use crate::domain::ids::{CommitSha, Environment, RunId};
+use crate::domain::markdown::inline_code;
 use crate::domain::plan::automatic_rollback;
 use crate::domain::policy::{Policy, Project, Target};
 use crate::domain::progress::{self, DeployProgress, MergeProgress, RestoreProgress};
 use crate::domain::run::{Conclusion, RunKind, RunStatus, StepName, StepStatus};
 use crate::github::RepoClient;
+use crate::github::reads::PullRequest;
 use crate::store::jobs::Job;
 use crate::store::runs::{Ending, Run};
 use crate::store::steps::Step;
@@ -172,16 +174,31 @@ impl StepContext<'_> {
         Ok(fresh.and_then(|run| run.cancel_by).map(|by| format!("`{by}` cancelled it")))
     }
 
-    /// The same, and whether the pull request's head still is this run's.
+    /// Why this run has nothing to do with the pull request as it is now: it goes to another branch than the one whose
+    /// policy and files were judged. A run of an earlier release did not note its base; it was for the default branch.
+    fn retargeted(&self, pull: &PullRequest) -> Option<String> {
+        let base = self.run.base_ref.as_ref().or(pull.default_branch.as_ref())?;
+        (*base != pull.base_ref).then(|| {
+            let (meant, now) = (inline_code(base), inline_code(&pull.base_ref));
+            format!(
+                "it was for the base branch {meant}, and the pull request goes to {now} now, so nothing more was done"
+            )
+        })
+    }
+
+    /// The same, and whether the pull request's head and base still are this run's.
     async fn forbidden_at_head(&self) -> Result<Option<String>, JobError> {
         if let Some(why) = self.forbidden().await? {
             return Ok(Some(why));
         }
-        let (head, open) = facts::head_now(&self.github(), self.run).await?;
-        if head != self.run.head {
-            return Ok(Some(moved(&self.run.head, &head)));
+        let pull = self.github().get_pull_request(self.run.number).await?;
+        if pull.head != self.run.head {
+            return Ok(Some(moved(&self.run.head, &pull.head)));
         }
-        Ok((!open).then(|| "the pull request was closed".to_owned()))
+        if let Some(why) = self.retargeted(&pull) {
+            return Ok(Some(why));
+        }
+        Ok((!pull.open).then(|| "the pull request was closed".to_owned()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{JobError, Outcome, StepContext};
 use crate::domain::ids::{CommitSha, PrNumber};
-use crate::domain::markdown::escape;
+use crate::domain::markdown::{escape, inert};
 use crate::domain::policy::MergeMethod;
 use crate::domain::progress::{RestoreProgress, RevertProgress};
 use crate::domain::run::StepName;
@@ -63,7 +63,7 @@ async fn make_branch(
     pull: &PullRequest,
 ) -> Result<CommitSha, GitHubError> {
     let message =
-        format!("Revert \"{}\"\n\nThis reverts commit {bad}, which was rolled back on production.", pull.title);
+        format!("Revert \"{}\"\n\nThis reverts commit {bad}, which was rolled back on production.", inert(&pull.title));
     let commit = match method {
         MergeMethod::Merge | MergeMethod::Squash => client.create_revert_commit(bad, &pull.base_ref, &message).await?,
         // The merge commit is only the last of several; together they go back to where the head left the base.
@@ -89,7 +89,7 @@ async fn open(
     pull: &PullRequest,
     bad: &CommitSha,
 ) -> Result<PrNumber, JobError> {
-    let title: String = format!("Revert \"{}\"", pull.title).chars().take(250).collect();
+    let title: String = format!("Revert \"{}\"", inert(&pull.title)).chars().take(250).collect();
     let body = format!(
         "Production was rolled back from {bad}, which {} brought. This takes the change out of the branch again, so that \
          the next deploy does not bring it back.\n\n[The rollback]({}runs/{})",

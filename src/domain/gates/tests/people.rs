@@ -1,7 +1,7 @@
 //! The gates about people and about what others report: teams, approvals by content, forks, checks.
 
 use super::*;
-use crate::domain::policy::{Grant, RequiredChecks, TeamName, default_role};
+use crate::domain::policy::{CheckSource, Grant, NamedCheck, RequiredChecks, TeamName, default_role};
 use crate::domain::snapshot::{CheckStanding, ReportedCheck, RequiredCheck, TrustFact};
 
 fn policy(snapshot: &mut Snapshot) -> &mut Policy {
@@ -167,7 +167,9 @@ fn required_checks_are_those_of_the_base_and_those_of_the_policy() {
     let green = || CheckStanding::Green("success".to_owned());
     let red = || CheckStanding::Red("stale".to_owned());
     let running = || CheckStanding::Running("queued".to_owned());
-    let named = |names: &[&str]| RequiredChecks::Named(names.iter().map(|name| (*name).to_owned()).collect());
+    let from = |name: &str, from| NamedCheck { name: name.to_owned(), from };
+    let named =
+        |names: &[&str]| RequiredChecks::Named(names.iter().map(|name| from(name, CheckSource::CheckRun)).collect());
     let base = |name: &str, app| RequiredCheck { name: name.to_owned(), app };
     let reasons = |wanted: RequiredChecks, required: Vec<RequiredCheck>, reports: Vec<ReportedCheck>| {
         let mut snapshot = snapshot();
@@ -193,6 +195,16 @@ fn required_checks_are_those_of_the_base_and_those_of_the_policy() {
     assert_eq!(reasons(named(&["ci"]), vec![], two), (vec![failed], vec![failed]));
     assert_eq!(reasons(named(&["ci", "lint"]), vec![], ci(green())), (vec![missing], vec![missing]));
     assert_eq!(reasons(named(&["CI"]), vec![], ci(green())), (vec![missing], vec![missing]), "names as they are");
+    // Anybody who may push can set a commit status, so a good one counts only where the policy says so.
+    let status = |state| vec![reported("ci", None, state)];
+    assert_eq!(reasons(named(&["ci"]), vec![], status(green())), (vec![missing], vec![missing]));
+    assert_eq!(reasons(named(&["ci"]), vec![], status(red())), (vec![failed], vec![failed]));
+    let any = || RequiredChecks::Named(vec![from("ci", CheckSource::Any)]);
+    assert_eq!(reasons(any(), vec![], status(green())), (vec![], vec![]));
+    let of_one = || RequiredChecks::Named(vec![from("ci", CheckSource::App(1))]);
+    assert_eq!(reasons(of_one(), vec![], ci(green())), (vec![], vec![]));
+    let other = vec![reported("ci", Some(2), green())];
+    assert_eq!(reasons(of_one(), vec![], other), (vec![missing], vec![missing]));
     // `all` is asked of a promote, and something must have been reported.
     assert_eq!(reasons(All, vec![], vec![]), (vec![], vec![missing]));
     assert_eq!(reasons(All, vec![], ci(green())), (vec![], vec![]));
@@ -205,7 +217,8 @@ fn every_check_that_is_not_green_is_named() {
     let mut snapshot = snapshot();
     let red = |name: &str| reported(name, Some(1), CheckStanding::Red("cancelled".to_owned()));
     let names: Vec<String> = (0..12).map(|n| format!("job `{n}` | x")).collect();
-    policy(&mut snapshot).required_checks = RequiredChecks::Named(names.clone());
+    let named = |name: &String| NamedCheck { name: name.clone(), from: CheckSource::CheckRun };
+    policy(&mut snapshot).required_checks = RequiredChecks::Named(names.iter().map(named).collect());
     snapshot.checks =
         ChecksFact::Read { required: Vec::new(), reported: names.iter().take(2).map(|name| red(name)).collect() };
     let judged = judge(RunKind::Promote, None, &snapshot);
