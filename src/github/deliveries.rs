@@ -80,8 +80,10 @@ fn next_cursor(headers: &HeaderMap) -> Option<String> {
     let link = headers.get(LINK)?.to_str().ok()?;
     let next = link.split(',').find(|part| part.contains("rel=\"next\"") || part.contains("rel=next"))?;
     let (_, rest) = next.split_once('<')?;
-    let url = url::Url::parse(rest.split_once('>')?.0).ok()?;
-    url.query_pairs().find(|(name, _)| name == "cursor").map(|(_, cursor)| cursor.into_owned())
+    // The address may be relative, or that of a host behind a proxy: only the cursor counts.
+    let (_, query) = rest.split_once('>')?.0.split_once('?')?;
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(name, _)| name == "cursor").map(|(_, cursor)| cursor.into_owned())
 }
 
 #[cfg(test)]
@@ -101,6 +103,7 @@ mod tests {
             next(&format!("<https://x.example/?cursor=a>; rel=\"prev\", <{url}>; rel=\"next\"")).as_deref(),
             Some("v1_12+3")
         );
+        assert_eq!(next("</app/hook/deliveries?cursor=v1_3>; rel=\"next\"").as_deref(), Some("v1_3"));
         assert_eq!(next("<https://x.example/?cursor=a>; rel=\"prev\""), None);
         assert_eq!(next_cursor(&HeaderMap::new()), None);
     }

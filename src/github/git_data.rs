@@ -91,8 +91,8 @@ impl RepoClient {
     /// Merges a pull request when its head is still `expected_head`. Without a title GitHub makes one.
     ///
     /// # Errors
-    /// All but a moved head (409) and a merge that GitHub refuses (405), which are outcomes. After `Transient` the merge
-    /// may have happened: read the pull request before trying again.
+    /// All but a moved head (409) and a merge that GitHub refuses (405; other hosts say 422 to both), which are outcomes.
+    /// After `Transient` the merge may have happened: read the pull request before trying again.
     pub async fn merge(
         &self,
         number: PrNumber,
@@ -104,7 +104,7 @@ impl RepoClient {
         let call = Call::write(Method::PUT, self.path(&format!("/pulls/{}/merge", number.0)), &body)?;
         let answer = self.answer(Access::Merge, &call).await?;
         match answer.status.as_u16() {
-            405 => return Ok(MergeOutcome::NotMergeable(answer.message())),
+            405 | 422 => return Ok(MergeOutcome::NotMergeable(answer.message())),
             409 => return Ok(MergeOutcome::HeadMoved),
             _ => {}
         }

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
 use super::WebState;
@@ -69,14 +70,7 @@ async fn accept(state: &WebState, id: &str, event: &str, bytes: &[u8]) -> Respon
         Trigger::Ignored { reason } => Some(*reason),
         _ => None,
     };
-    let job = match ignored {
-        Some(_) => None,
-        None => match intake_job(id, &trigger) {
-            Ok(job) => Some(job),
-            Err(error) => return turned_away(&unreadable(error.to_string())).into_response(),
-        },
-    };
-    let delivery = NewDelivery {
+    let mut delivery = NewDelivery {
         id,
         event,
         action: note(payload.get("action")),
@@ -84,15 +78,32 @@ async fn accept(state: &WebState, id: &str, event: &str, bytes: &[u8]) -> Respon
         body_bytes: bytes.len(),
         ignored,
     };
-    match tokio::time::timeout(STORE_LIMIT, state.store.accept_delivery(&delivery, job.as_ref())).await {
-        Ok(Ok(accepted)) => answer(accepted, ignored),
+    let own_id = format!("{id}~{}", hex::encode(&Sha256::digest(bytes)[..6]));
+    match store(state, &delivery, &trigger).await {
+        Ok(Accepted::IdTaken) => {
+            delivery.id = &own_id;
+            store(state, &delivery, &trigger).await
+        }
+        first => first,
+    }
+    .map_or_else(|problem| turned_away(&problem).into_response(), |accepted| answer(accepted, ignored))
+}
+
+/// Stores a delivery with the job that acts on it.
+async fn store(state: &WebState, delivery: &NewDelivery<'_>, trigger: &Trigger) -> Result<Accepted, Problem> {
+    let job = match delivery.ignored {
+        Some(_) => None,
+        None => Some(intake_job(delivery.id, trigger).map_err(|error| unreadable(error.to_string()))?),
+    };
+    match tokio::time::timeout(STORE_LIMIT, state.store.accept_delivery(delivery, job.as_ref())).await {
+        Ok(Ok(accepted)) => Ok(accepted),
         Ok(Err(error)) => {
             tracing::error!(%error, "a delivery could not be stored");
-            turned_away(&not_stored()).into_response()
+            Err(not_stored())
         }
         Err(_) => {
             tracing::error!("a delivery could not be stored in time");
-            turned_away(&not_stored()).into_response()
+            Err(not_stored())
         }
     }
 }
@@ -106,7 +117,9 @@ fn intake_job(id: &str, trigger: &Trigger) -> Result<NewJob, serde_json::Error> 
 
 fn answer(accepted: Accepted, ignored: Option<&'static str>) -> Response {
     let (status, reason) = match (accepted, ignored) {
-        (Accepted::Duplicate, _) => ("duplicate", Some("a delivery with this id was received before")),
+        (Accepted::Duplicate | Accepted::IdTaken, _) => {
+            ("duplicate", Some("a delivery with this id was received before"))
+        }
         (Accepted::New, Some(reason)) => ("ignored", Some(reason)),
         (Accepted::New, None) => ("accepted", None),
     };

@@ -27,6 +27,8 @@ pub enum Accepted {
     New,
     /// Seen before; it was counted and nothing else was done.
     Duplicate,
+    /// Another delivery has this id; nothing was done.
+    IdTaken,
 }
 
 /// Figures of the inbox.
@@ -41,7 +43,8 @@ pub struct DeliveryFigures {
 }
 
 impl Store {
-    /// Stores a delivery and its job in one transaction, unless its id was seen before.
+    /// Stores a delivery and its job in one transaction, unless its id was seen before. GitHub's ids are unique; other
+    /// hosts take the time for it, so what has the same id and is plainly something else is not taken for the same.
     ///
     /// # Errors
     /// When the database says no; then nothing was stored.
@@ -64,12 +67,18 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         if inserted.rows_affected() == 0 {
-            sqlx::query("UPDATE delivery SET duplicates = duplicates + 1 WHERE id = $1")
-                .bind(storable(delivery.id))
-                .execute(&mut *tx)
-                .await?;
+            let counted = sqlx::query(
+                "UPDATE delivery SET duplicates = duplicates + 1
+                 WHERE id = $1 AND event = $2 AND action IS NOT DISTINCT FROM $3 AND body_bytes = $4",
+            )
+            .bind(storable(delivery.id))
+            .bind(storable(delivery.event))
+            .bind(delivery.action.map(storable))
+            .bind(delivery.body_bytes as i64)
+            .execute(&mut *tx)
+            .await?;
             tx.commit().await?;
-            return Ok(Accepted::Duplicate);
+            return Ok(if counted.rows_affected() == 0 { Accepted::IdTaken } else { Accepted::Duplicate });
         }
         if let Some(job) = job {
             enqueue(&mut tx, job).await?;

@@ -54,16 +54,27 @@ pub struct Missing<'a> {
 pub struct WatchedChange {
     /// Row id.
     pub id: i64,
-    /// GitHub's number of the repository.
-    pub github_id: i64,
-    /// The repository.
-    pub repo: RepoName,
-    /// Through which it is reached.
-    pub installation: InstallationId,
+    /// Where.
+    pub repository: WatchedRepository,
     /// The pull request.
     pub number: PrNumber,
     /// Comments from this time on are looked at.
     pub since: DateTime<Utc>,
+    /// Whether it holds a lock, waits in line or has a run under way.
+    pub unfinished: bool,
+}
+
+/// A repository whose comments are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedRepository {
+    /// Row id.
+    pub id: i64,
+    /// GitHub's number.
+    pub github_id: i64,
+    /// Its name.
+    pub repo: RepoName,
+    /// Through which it is reached.
+    pub installation: InstallationId,
 }
 
 /// Figures of recovery.
@@ -92,11 +103,13 @@ struct MissingRow {
 struct WatchedRow {
     id: i64,
     number: i64,
+    repository_id: i64,
     owner: String,
     name: String,
     github_id: i64,
     installation_id: i64,
     since: DateTime<Utc>,
+    unfinished: bool,
 }
 
 impl Store {
@@ -240,10 +253,13 @@ impl Store {
     /// When the database says no.
     pub async fn list_watched_changes(&self) -> Result<Vec<WatchedChange>, StoreError> {
         let rows: Vec<WatchedRow> = sqlx::query_as(
-            "SELECT c.id, c.number, r.owner, r.name, r.github_id, r.installation_id,
+            "SELECT c.id, c.number, r.id AS repository_id, r.owner, r.name, r.github_id, r.installation_id,
                     CASE WHEN c.comments_read_at IS NULL THEN GREATEST(now() - interval '1 hour', r.created_at)
                          ELSE GREATEST(c.comments_read_at - interval '1 minute', now() - interval '3 days')
-                    END AS since
+                    END AS since,
+                    EXISTS (SELECT 1 FROM environment_lock l WHERE l.change_id = c.id)
+                    OR EXISTS (SELECT 1 FROM queue_entry q WHERE q.change_id = c.id)
+                    OR EXISTS (SELECT 1 FROM run WHERE run.change_id = c.id AND run.status <> 'completed') AS unfinished
              FROM change c JOIN repository r ON r.id = c.repository_id
                            JOIN installation i ON i.id = r.installation_id
              WHERE r.github_id IS NOT NULL AND i.status = 'active'
@@ -262,22 +278,58 @@ impl Store {
         let watched = |row: WatchedRow| {
             Ok(WatchedChange {
                 id: row.id,
-                github_id: row.github_id,
-                repo: RepoName::new(&row.owner, &row.name).map_err(|e| StoreError::Corrupt(e.to_string()))?,
-                installation: InstallationId(row.installation_id),
+                repository: WatchedRepository {
+                    id: row.repository_id,
+                    github_id: row.github_id,
+                    repo: RepoName::new(&row.owner, &row.name).map_err(|e| StoreError::Corrupt(e.to_string()))?,
+                    installation: InstallationId(row.installation_id),
+                },
                 number: PrNumber(row.number),
                 since: row.since,
+                unfinished: row.unfinished,
             })
         };
         rows.into_iter().map(watched).collect()
     }
 
-    /// Queues the job of a command that was found by reading, unless the command is known or was found before. Gives
+    /// The repositories that are reached, those first in which something happened last, at most 10.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_watched_repositories(&self) -> Result<Vec<WatchedRepository>, StoreError> {
+        let rows: Vec<(i64, i64, String, String, i64)> = sqlx::query_as(
+            "SELECT r.id, r.github_id, r.owner, r.name, r.installation_id
+             FROM repository r JOIN installation i ON i.id = r.installation_id
+             WHERE r.github_id IS NOT NULL AND i.status = 'active'
+             ORDER BY (SELECT max(c.id) FROM change c WHERE c.repository_id = r.id) DESC NULLS LAST LIMIT 10",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let watched = |(id, github_id, owner, name, installation): (i64, i64, String, String, i64)| {
+            let repo = RepoName::new(&owner, &name).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+            Ok(WatchedRepository { id, github_id, repo, installation: InstallationId(installation) })
+        };
+        rows.into_iter().map(watched).collect()
+    }
+
+    /// The numbers of a repository's pull requests that are known.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn list_known_numbers(&self, repository_id: i64) -> Result<HashSet<PrNumber>, StoreError> {
+        let numbers: Vec<i64> = sqlx::query_scalar("SELECT number FROM change WHERE repository_id = $1")
+            .bind(repository_id)
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(numbers.into_iter().map(PrNumber).collect())
+    }
+
+    /// Queues the job of what was found by reading, unless its command is known or it was found before. Gives
     /// whether it was queued.
     ///
     /// # Errors
     /// When the database says no; then nothing was queued.
-    pub async fn recover_comment(&self, key: &str, job: &NewJob) -> Result<bool, StoreError> {
+    pub async fn recover_found(&self, key: &str, job: &NewJob) -> Result<bool, StoreError> {
         let mut tx = self.pool.begin().await?;
         let found = sqlx::query(
             "INSERT INTO recovered_comment (key) SELECT $1::text
@@ -294,13 +346,13 @@ impl Store {
         Ok(true)
     }
 
-    /// Notes up to when the comments of a change were looked at.
+    /// Notes up to when the comments of these changes were looked at.
     ///
     /// # Errors
     /// When the database says no.
-    pub async fn put_comments_read(&self, change_id: i64, at: DateTime<Utc>) -> Result<(), StoreError> {
-        sqlx::query("UPDATE change SET comments_read_at = GREATEST(comments_read_at, $2) WHERE id = $1")
-            .bind(change_id)
+    pub async fn put_comments_read(&self, changes: &[i64], at: DateTime<Utc>) -> Result<(), StoreError> {
+        sqlx::query("UPDATE change SET comments_read_at = GREATEST(comments_read_at, $2) WHERE id = ANY($1)")
+            .bind(changes)
             .bind(at)
             .execute(&self.pool)
             .await?;
@@ -317,7 +369,7 @@ impl Store {
                     count(*) FILTER (WHERE d.id IS NULL) AS missing,
                     (COALESCE(sum(r.times), 0) + COALESCE(
                         (SELECT total FROM removed WHERE counter = 'redeliveries'), 0))::bigint AS asked,
-                    (SELECT count(*) FROM recovered_comment) AS commands
+                    (SELECT count(*) FROM recovered_comment WHERE key LIKE 'comment:%') AS commands
              FROM redelivery r LEFT JOIN delivery d ON d.id = r.guid",
         )
         .fetch_one(&self.pool)

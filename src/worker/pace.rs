@@ -94,7 +94,7 @@ impl RecoveryPace {
         comments_every: Duration::from_secs(30),
         comments_grace: Duration::from_secs(30),
         ask_again: Duration::from_secs(60),
-        turn: Duration::from_secs(60),
+        turn: Duration::from_secs(30),
     };
 }
 

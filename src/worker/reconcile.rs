@@ -1,7 +1,11 @@
 //! Finds what GitHub did not deliver: asks for missing deliveries again, and reads the comments of changes that are under
 //! way. What is found goes the way of every delivery; nothing is decided or carried out here.
 
+mod closing;
+
+use std::collections::{BTreeMap, HashSet};
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
@@ -16,9 +20,9 @@ use crate::domain::recovery::{Asking, Attempt, log_window, which_to_ask_again};
 use crate::github::deliveries::DeliveryAttempt;
 use crate::github::reads::CommentFact;
 use crate::github::webhook::{Actor, RepoFact, Trigger, concerns, job_key};
-use crate::github::{GitHubError, RepoRef};
+use crate::github::{GitHubError, RepoClient, RepoRef};
 use crate::store::jobs::{JobKind, NewJob};
-use crate::store::recovery::{Lookout, Missing, Turn, WatchedChange};
+use crate::store::recovery::{Lookout, Missing, Turn, WatchedChange, WatchedRepository};
 
 /// So much of the log is read again each time, because attempts need not appear in the order of their times.
 const OVERLAP: TimeDelta = TimeDelta::minutes(10);
@@ -31,7 +35,8 @@ const PAGE_LIMIT: usize = 200;
 
 /// Looks again and again, until it is stopped.
 pub async fn watch(services: Services, mut stopped: watch::Receiver<bool>) {
-    let looking = async { tokio::join!(watch_deliveries(&services), watch_comments(&services)) };
+    let no_log = AtomicBool::new(false);
+    let looking = async { tokio::join!(watch_deliveries(&services, &no_log), watch_comments(&services, &no_log)) };
     tokio::select! {
         _ = looking => {}
         // The sender is gone only when the pool is.
@@ -39,7 +44,7 @@ pub async fn watch(services: Services, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-async fn watch_deliveries(services: &Services) {
+async fn watch_deliveries(services: &Services, no_log: &AtomicBool) {
     let pace = services.pace.recovery;
     tokio::time::sleep(pace.first).await;
     // At the start at once: Titan was down, so something may be missing. Then the replicas share the work.
@@ -47,21 +52,26 @@ async fn watch_deliveries(services: &Services) {
     let mut missing_log_told = false;
     loop {
         match guarded(look_at_deliveries(services, min_age)).await {
-            Ok(Log::Read) => min_age = pace.log_every / 2,
+            Ok(Log::Read) => {
+                no_log.store(false, Ordering::Relaxed);
+                min_age = pace.log_every / 2;
+            }
             Ok(Log::Busy) => {
                 // A replica that died while it was looking holds its turn for a minute.
                 tokio::time::sleep(pace.log_every.min(BUSY_PAUSE)).await;
                 continue;
             }
-            Ok(Log::Unsupported) if missing_log_told => {}
             Ok(Log::Unsupported) => {
-                missing_log_told = true;
-                tracing::info!(
-                    "this GitHub shows no log of deliveries; what it does not deliver is not asked for again"
-                );
+                no_log.store(true, Ordering::Relaxed);
+                if !std::mem::replace(&mut missing_log_told, true) {
+                    tracing::info!(
+                        "this GitHub shows no log of deliveries; what it does not deliver is looked for by reading"
+                    );
+                }
             }
             Err(why) => {
                 tracing::warn!(why, "cannot look for missing deliveries; will try again");
+                min_age = Duration::ZERO;
                 tokio::time::sleep(pace.log_every.min(BUSY_PAUSE)).await;
                 continue;
             }
@@ -70,14 +80,23 @@ async fn watch_deliveries(services: &Services) {
     }
 }
 
-async fn watch_comments(services: &Services) {
+async fn watch_comments(services: &Services, no_log: &AtomicBool) {
     let pace = services.pace.recovery;
     tokio::time::sleep(pace.first).await;
+    let mut min_age = pace.comments_every / 2;
     loop {
-        if let Err(why) = guarded(look_at_comments(services, pace.comments_every / 2)).await {
-            tracing::warn!(why, "cannot look for missed comments; will try again");
-        }
-        tokio::time::sleep(pace.comments_every).await;
+        let pause = match guarded(look_at_comments(services, min_age, no_log.load(Ordering::Relaxed))).await {
+            Ok(()) => {
+                min_age = pace.comments_every / 2;
+                pace.comments_every
+            }
+            Err(why) => {
+                tracing::warn!(why, "cannot look for missed comments; will try again");
+                min_age = Duration::ZERO;
+                pace.comments_every.min(BUSY_PAUSE)
+            }
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -167,52 +186,104 @@ async fn read_back(services: &Services, until: DateTime<Utc>) -> Result<Option<V
     Ok(Some(log))
 }
 
-async fn look_at_comments(services: &Services, min_age: Duration) -> Result<(), JobError> {
+async fn look_at_comments(services: &Services, min_age: Duration, no_log: bool) -> Result<(), JobError> {
     let store = &services.store;
     if store.take_turn(Lookout::Comments, min_age, services.pace.recovery.turn).await?.is_none() {
         return Ok(());
     }
-    let result = read_all_comments(services).await;
+    let result = read_all_comments(services, no_log).await;
     store.end_turn(Lookout::Comments, None).await?;
     result
 }
 
-async fn read_all_comments(services: &Services) -> Result<(), JobError> {
+/// One question for each repository, so that many changes under way cost no more calls than one.
+async fn read_all_comments(services: &Services, no_log: bool) -> Result<(), JobError> {
+    let mut groups: BTreeMap<i64, (WatchedRepository, Vec<WatchedChange>)> = BTreeMap::new();
     for change in services.store.list_watched_changes().await? {
-        match read_comments(services, &change).await {
+        let group = groups.entry(change.repository.id).or_insert_with(|| (change.repository.clone(), Vec::new()));
+        group.1.push(change);
+    }
+    if no_log {
+        for repository in services.store.list_watched_repositories().await? {
+            groups.entry(repository.id).or_insert((repository, Vec::new()));
+        }
+    }
+    for (repository, changes) in groups.into_values() {
+        match read_comments(services, &repository, &changes, no_log).await {
             Ok(()) => {}
             Err(error @ JobError::Later { at: Some(_), .. }) => return Err(error),
             // One repository that cannot be read keeps nobody from reading the others.
-            Err(error) => tracing::warn!(repo = %change.repo, number = change.number.0, %error, "cannot read comments"),
+            Err(error) => tracing::warn!(repo = %repository.repo, %error, "cannot read comments"),
         }
     }
     Ok(())
 }
 
-async fn read_comments(services: &Services, change: &WatchedChange) -> Result<(), JobError> {
+async fn read_comments(
+    services: &Services,
+    repository: &WatchedRepository,
+    changes: &[WatchedChange],
+    no_log: bool,
+) -> Result<(), JobError> {
+    let store = &services.store;
     let own_app = services.github.app().await?.id;
-    let client = services.github.repo(&RepoRef { installation: change.installation, name: change.repo.clone() });
+    let client =
+        services.github.repo(&RepoRef { installation: repository.installation, name: repository.repo.clone() });
     // Anything younger may still be delivered.
     let grace = TimeDelta::from_std(services.pace.recovery.comments_grace).unwrap_or(TimeDelta::zero());
     let until = clock::now() - grace;
-    if until <= change.since {
+    let lately = no_log.then_some(until - QUESTION);
+    let Some(since) = changes.iter().map(|change| change.since).chain(lately).min().filter(|since| *since < until)
+    else {
         return Ok(());
-    }
+    };
     // The same question again and again, so that GitHub need not count it when nothing was said.
-    let since = change.since.duration_trunc(QUESTION).unwrap_or(change.since);
-    let comments = client.list_comments_since(change.number, Some(since)).await?;
-    for comment in comments {
-        if comment.created_at <= until && may_be_a_command(&comment, own_app, change.since) {
-            recover(services, change, comment).await?;
+    let from = since.duration_trunc(QUESTION).unwrap_or(since);
+    let comments = match client.list_comments_since(from).await {
+        Err(GitHubError::NotFound(_)) => one_by_one(&client, changes, from).await?,
+        read => read?,
+    };
+    let known = if no_log { store.list_known_numbers(repository.id).await? } else { HashSet::new() };
+    for comment in comments.into_iter().filter(|comment| comment.created_at <= until) {
+        let change = changes.iter().find(|change| change.number == comment.number);
+        // Without a log, this is how a pull request whose opening was not delivered comes to be known.
+        let unheard_of = lately.filter(|_| !known.contains(&comment.number));
+        let Some(since) = change.map(|change| change.since).or(unheard_of) else { continue };
+        if may_be_a_command(&comment, own_app, since) {
+            recover(services, repository, comment, change.is_some()).await?;
         }
     }
-    Ok(services.store.put_comments_read(change.id, until).await?)
+    let read: Vec<i64> = changes.iter().map(|change| change.id).collect();
+    store.put_comments_read(&read, until).await?;
+    if no_log {
+        for change in changes.iter().filter(|change| change.unfinished) {
+            closing::look(services, &client, change).await?;
+        }
+    }
+    Ok(())
 }
+
+/// For hosts that do not list the comments of a whole repository.
+async fn one_by_one(
+    client: &RepoClient,
+    changes: &[WatchedChange],
+    from: DateTime<Utc>,
+) -> Result<Vec<CommentFact>, JobError> {
+    let mut comments = Vec::new();
+    for change in changes {
+        comments.extend(client.list_comments_of(change.number, from).await?);
+    }
+    Ok(comments)
+}
+
+/// A comment whose two times are closer was not edited: GitHub counts in seconds, and other hosts touch a new comment
+/// twice.
+const UNEDITED: TimeDelta = TimeDelta::seconds(1);
 
 /// Whether a comment could have been a command when it was written: an edited one never is, because nobody knows what it
 /// said at first.
 fn may_be_a_command(comment: &CommentFact, own_app: i64, since: DateTime<Utc>) -> bool {
-    comment.created_at == comment.updated_at
+    comment.updated_at - comment.created_at < UNEDITED
         && comment.created_at >= since
         && !comment.is_bot
         && comment.user_id > 0
@@ -220,32 +291,46 @@ fn may_be_a_command(comment: &CommentFact, own_app: i64, since: DateTime<Utc>) -
         && !matches!(parse(&comment.body), Parsed::Ignored)
 }
 
-/// Queues what the delivery of this comment would have queued.
-async fn recover(services: &Services, change: &WatchedChange, comment: CommentFact) -> Result<(), JobError> {
-    let repo = RepoFact {
-        id: change.github_id,
-        name: change.repo.clone(),
-        installation: Some(change.installation),
-        private: true,
-        default_branch: None,
-    };
+/// Queues what the delivery of this comment would have queued. `marked`: it is known to be about a pull request.
+async fn recover(
+    services: &Services,
+    repository: &WatchedRepository,
+    comment: CommentFact,
+    marked: bool,
+) -> Result<(), JobError> {
+    let repo = repo_fact(repository);
     let key = comment_key(&repo, comment.id);
     let trigger = Trigger::Comment {
         repo,
-        number: change.number,
+        number: comment.number,
         comment_id: comment.id,
         author: Actor { login: comment.login, id: comment.user_id, bot: false },
-        marked: true,
+        marked,
         via_app: comment.app_id,
         body: comment.body,
         created_at: comment.created_at,
     };
+    queue(services, key, trigger).await
+}
+
+fn repo_fact(repository: &WatchedRepository) -> RepoFact {
+    RepoFact {
+        id: repository.github_id,
+        name: repository.repo.clone(),
+        installation: Some(repository.installation),
+        private: true,
+        default_branch: None,
+    }
+}
+
+/// Queues what a delivery would have queued, once.
+async fn queue(services: &Services, key: String, trigger: Trigger) -> Result<(), JobError> {
     let order = job_key(&trigger, &key);
     let payload = serde_json::to_string(&IntakePayload { delivery: key.clone(), trigger })
         .map_err(|error| JobError::Never(format!("the trigger cannot be written: {error}")))?;
     let job = NewJob { kind: JobKind::Intake, key: order, payload, run_at: None };
-    if services.store.recover_comment(&key, &job).await? {
-        tracing::warn!(repo = %change.repo, number = change.number.0, key, "found a command that was not delivered");
+    if services.store.recover_found(&key, &job).await? {
+        tracing::warn!(key, order = job.key, "found what was not delivered");
     }
     Ok(())
 }
@@ -258,6 +343,7 @@ mod tests {
     fn only_an_unedited_command_by_a_person_can_have_been_missed() {
         let at = |seconds: i64| DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a time");
         let good = CommentFact {
+            number: crate::domain::ids::PrNumber(7),
             id: 1,
             login: "carol".to_owned(),
             user_id: 20,
@@ -270,6 +356,8 @@ mod tests {
         let may = |comment: CommentFact| may_be_a_command(&comment, 42, at(5));
         assert!(may(good.clone()));
         assert!(may(CommentFact { app_id: Some(7), ..good.clone() }), "through somebody else's App");
+        let touched = good.updated_at + TimeDelta::milliseconds(3);
+        assert!(may(CommentFact { updated_at: touched, ..good.clone() }), "touched in the same moment");
         assert!(!may(CommentFact { updated_at: at(11), ..good.clone() }), "edited");
         assert!(!may(CommentFact { created_at: at(4), updated_at: at(4), ..good.clone() }), "before the watermark");
         assert!(!may(CommentFact { is_bot: true, ..good.clone() }));

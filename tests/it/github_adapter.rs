@@ -562,10 +562,12 @@ async fn reads_forgive_what_is_missing() {
     let statuses = json!({"state": "pending", "statuses": [{"context": "ci", "state": "success"}]});
     stage.says("GET", &format!("/repos/acme/shop/commits/{HEAD}/status"), 200, statuses);
     assert_eq!(repo.list_statuses(&sha(HEAD)).await.unwrap()[0].context, "ci");
-    let comments = json!([{"id": 1, "created_at": "2026-01-02T03:04:05Z"}]);
-    stage.says("GET", "/repos/acme/shop/issues/7/comments", 200, comments);
-    let since = DateTime::from_timestamp(1_800_000_000, 0);
-    assert_eq!(repo.list_comments_since(SEVEN, since).await.unwrap()[0].login, "ghost");
+    let comments = json!([{"id": 1, "created_at": "2026-01-02T03:04:05Z"},
+        {"id": 2, "created_at": "2026-01-02T03:04:05Z", "issue_url": "https://x.example/repos/acme/shop/issues/7"}]);
+    stage.says("GET", "/repos/acme/shop/issues/comments", 200, comments);
+    let since = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+    let comments = repo.list_comments_since(since).await.unwrap();
+    assert_eq!((comments[0].login.as_str(), comments[0].number.0, comments[1].number), ("ghost", 0, SEVEN));
     let asked = stage.asked().pop().unwrap().query.unwrap();
     assert!(asked.starts_with("since=2027-01-15T08%3A00%3A00Z&"), "{asked}");
     let compared = json!({"ahead_by": 2, "behind_by": 1, "merge_base_commit": {"sha": OTHER}, "commits": []});

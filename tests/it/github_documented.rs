@@ -18,7 +18,7 @@ use crate::github_adapter::stage::Stage;
 const SEVEN: PrNumber = PrNumber(7);
 
 /// Every operation that the adapter uses: method, template below the repository, the status of its success.
-const OPERATIONS: [(&str, &str, u16); 32] = [
+const OPERATIONS: [(&str, &str, u16); 33] = [
     ("GET", "/installation", 200),
     ("GET", "/pulls/{pull_number}", 200),
     ("GET", "/pulls/{pull_number}/files", 200),
@@ -35,6 +35,7 @@ const OPERATIONS: [(&str, &str, u16); 32] = [
     ("GET", "/commits/{ref}/check-runs", 200),
     ("GET", "/commits/{ref}/status", 200),
     ("GET", "/issues/{issue_number}/comments", 200),
+    ("GET", "/issues/comments", 200),
     ("GET", "/check-runs/{check_run_id}", 200),
     ("GET", "/deployments", 200),
     ("GET", "/pulls", 200),
@@ -145,7 +146,7 @@ async fn documented_answers_are_understood_and_every_request_is_documented() {
     assert!(!repo.get_commit_people(&head()).await.unwrap().people.is_empty());
     assert!(repo.list_check_runs(&head()).await.unwrap()[0].app_id.is_some());
     assert!(!repo.list_statuses(&head()).await.unwrap().is_empty());
-    assert!(!repo.list_comments_since(SEVEN, Some(titan::clock::now())).await.unwrap().is_empty());
+    assert!(!repo.list_comments_since(titan::clock::now()).await.unwrap().is_empty());
 
     repo.find_comment(SEVEN, "<!-- titan -->").await.unwrap();
     repo.create_comment(SEVEN, "hello").await.unwrap();

@@ -138,6 +138,26 @@ async fn a_head_that_moves_at_the_very_moment_of_the_merge_is_not_merged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_merge_is_believed_only_as_far_as_the_pull_request_shows_it() {
+    let refused =
+        |status, message: &str| FaultKind::Before(status, format!(r#"{{"message": "{message}"}}"#), Vec::new());
+    for (fault, ended) in [
+        // Other hosts that speak GitHub's API say 422 to all of it.
+        (refused(422, "Required status checks have not succeeded."), "promote failure"),
+        (refused(405, "Base branch was modified. Review and try the merge again."), "promote success"),
+        (FaultKind::After(422), "promote success"),
+    ] {
+        let world = world().armed().start().await;
+        let pr = world.tried(GOOD).await;
+        world.github.faults().inject(Fault::once("PUT", MERGE, fault.clone()));
+        world.say(pr, "bob", "/titan promote").await;
+        assert_eq!(world.runs(pr).await[2..], [ended], "{fault:?} {}", world.status_comment(pr));
+        assert_eq!(world.is_merged(pr), ended == "promote success");
+        world.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_merge_that_github_refuses_ships_nothing() {
     let world = world().armed().start().await;
     let pr = world.tried(GOOD).await;

@@ -1,9 +1,11 @@
 //! What GitHub did not deliver: it is asked for again, or found by reading, and acted on once or offered again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use titan::domain::run::RunKind;
+use titan::playground::exchange::FaultKind;
 use titan::playground::github::Tamper;
 
 use crate::support::world::{CANARY, REPO, World, world};
@@ -135,5 +137,36 @@ async fn a_command_that_comes_too_late_is_refused_and_offered_again() {
         .await
         .expect("in time");
     assert_eq!(world.deployed(CANARY), [head], "the offered command is one");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_log_what_was_said_and_closed_unheard_is_found_by_reading() {
+    let world = world().armed().watchful().start().await;
+    world.github.faults().set_weather(Some(Arc::new(|_: &str, path: &str| {
+        path.starts_with(LOG).then(|| FaultKind::Before(404, r#"{"message": "Not Found"}"#.to_owned(), Vec::new()))
+    })));
+    world.say(world.pull_request(GOOD), "carol", "/titan status").await;
+    log_read_again(&world, 1).await;
+    world.github.settle().await;
+    let target = world.github.hooks().target();
+    world.github.set_webhook_url(None);
+    let pr = world.pull_request(&[("src/index.html", "<h1>Shop 3</h1>\n")]);
+    let said = world.comment(pr, "carol", "/titan propose");
+    world.until("the command is found", async |world| world.find_run(pr, RunKind::Propose).await.is_some()).await;
+    world.settle().await;
+    assert_eq!(world.reactions(said), ["eyes", "rocket"]);
+    // Some hosts do not list the comments of a whole repository either.
+    world.github.faults().set_weather(Some(Arc::new(|_: &str, path: &str| {
+        let missing = path.starts_with(LOG) || path.ends_with("/issues/comments");
+        missing.then(|| FaultKind::Before(404, r#"{"message": "Not Found"}"#.to_owned(), Vec::new()))
+    })));
+    let said = world.comment(pr, "carol", "/titan canary");
+    world.until("it is found too", async |world| world.reactions(said) == ["eyes", "rocket"]).await;
+    world.settle().await;
+    assert_eq!(world.locks().await, [format!("canary #{pr}")]);
+    world.github.close(REPO, pr, "carol").expect("closed");
+    world.until("the closing is found", async |world| world.locks().await.is_empty()).await;
+    world.github.set_webhook_url(target);
     world.end().await;
 }

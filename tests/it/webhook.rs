@@ -100,6 +100,16 @@ async fn a_delivery_that_comes_again_does_nothing() {
 }
 
 #[tokio::test]
+async fn two_deliveries_with_one_id_are_both_taken_and_each_once() {
+    let app = WebApp::start().await;
+    for (number, expected) in [(7, "accepted"), (1234, "accepted"), (7, "duplicate"), (1234, "duplicate")] {
+        let response = post(&app, "1763750400123", "issue_comment", comment(number, "/titan canary")).await;
+        assert_eq!(response.json::<Value>().await.expect("JSON")["status"], expected, "{number}");
+    }
+    assert_eq!(take_jobs(&app).await.len(), 2);
+}
+
+#[tokio::test]
 async fn the_same_delivery_many_times_at_once_is_one_job() {
     let app = WebApp::start().await;
     let posts = (0..20).map(|_| post(&app, "d-1", "issue_comment", comment(7, "/titan canary")));

@@ -68,6 +68,8 @@ impl ReviewState {
 /// One comment in a pull request's conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommentFact {
+    /// Of which issue or pull request; 0 when that cannot be read.
+    pub number: PrNumber,
     /// Its number, unique on the whole of GitHub.
     pub id: i64,
     /// The author; `ghost` for a deleted account.
@@ -101,6 +103,8 @@ struct ReviewWire {
 #[derive(Deserialize)]
 struct CommentWire {
     id: i64,
+    #[serde(default, deserialize_with = "or_default")]
+    issue_url: String,
     #[serde(default)]
     user: Option<User>,
     #[serde(default)]
@@ -144,7 +148,7 @@ struct FlagsWire {
     pull: bool,
 }
 
-/// The role that a word stands for; `None` for a custom role's name.
+/// The role that a word of `role_name` stands for; `None` for a custom role's name.
 fn role_from_word(word: &str) -> Option<Role> {
     match word {
         "none" => Some(Role::None),
@@ -157,17 +161,27 @@ fn role_from_word(word: &str) -> Option<Role> {
     }
 }
 
+/// The role that a word of `permission` stands for by itself. GitHub's own words for giving somebody access are `pull` and
+/// `push`, and other hosts that speak its API answer with them.
+fn role_from_permission(word: &str) -> Option<Role> {
+    match word {
+        "pull" => Some(Role::Read),
+        "push" => Some(Role::Write),
+        word => role_from_word(word),
+    }
+}
+
 impl PermissionWire {
     /// The role, and never more than `permission` stands for.
     ///
-    /// `permission` knows no triage and no maintain; `role_name` does, and knows custom roles too. A custom role counts as
+    /// GitHub's `permission` knows no triage and no maintain; `role_name` does, and knows custom roles too. A custom role counts as
     /// the base role that the flags show. The words are compared as they are: a custom role may be called `Admin`.
     fn role(&self) -> Role {
         let most = match self.permission.as_str() {
             "admin" => Role::Admin,
             // Other hosts tell the finer words here too.
-            "write" | "maintain" => Role::Maintain,
-            "read" | "triage" => Role::Triage,
+            "maintain" | "write" | "push" => Role::Maintain,
+            "triage" | "read" | "pull" => Role::Triage,
             _ => Role::None,
         };
         let from_flags = || {
@@ -182,7 +196,7 @@ impl PermissionWire {
             Some(role)
         };
         let told = role_from_word(&self.role_name).or_else(from_flags);
-        told.or_else(|| role_from_word(&self.permission)).unwrap_or(Role::None).min(most)
+        told.or_else(|| role_from_permission(&self.permission)).unwrap_or(Role::None).min(most)
     }
 }
 
@@ -196,7 +210,9 @@ impl From<CommentWire> for CommentFact {
     fn from(wire: CommentWire) -> Self {
         let user_id = wire.user.as_ref().map_or(0, |user| user.id);
         let (login, is_bot) = who(wire.user);
+        let number = wire.issue_url.rsplit('/').next().and_then(|number| number.parse().ok());
         Self {
+            number: PrNumber(number.unwrap_or_default()),
             id: wire.id,
             login,
             user_id,
@@ -283,19 +299,29 @@ impl RepoClient {
         .await
     }
 
-    /// The comments of a pull request's conversation, oldest first; with `since`, those written or edited from then on.
+    /// The comments of one conversation, written or edited from `since` on.
     ///
     /// # Errors
     /// `NotFound` when there is no such pull request.
-    pub async fn list_comments_since(
+    pub async fn list_comments_of(
         &self,
         number: PrNumber,
-        since: Option<DateTime<Utc>>,
+        since: DateTime<Utc>,
     ) -> Result<Vec<CommentFact>, GitHubError> {
-        let mut call = Call::get(self.path(&format!("/issues/{}/comments", number.0)));
-        if let Some(since) = since {
-            call = call.query("since", since.to_rfc3339_opts(SecondsFormat::Secs, true));
-        }
+        let call = Call::get(self.path(&format!("/issues/{}/comments", number.0)))
+            .query("since", since.to_rfc3339_opts(SecondsFormat::Secs, true));
+        let fact = |wire: CommentWire| CommentFact { number, ..CommentFact::from(wire) };
+        self.list_all(Access::Read, call, |page: Vec<CommentWire>| page.into_iter().map(fact).collect()).await
+    }
+
+    /// The comments in the conversations of the repository's issues and pull requests, written or edited from `since` on.
+    /// Some hosts give older ones too.
+    ///
+    /// # Errors
+    /// `NotFound` when this host does not list them together; ask [`RepoClient::list_comments_of`] then.
+    pub async fn list_comments_since(&self, since: DateTime<Utc>) -> Result<Vec<CommentFact>, GitHubError> {
+        let call =
+            Call::get(self.path("/issues/comments")).query("since", since.to_rfc3339_opts(SecondsFormat::Secs, true));
         self.list_all(Access::Read, call, |page: Vec<CommentWire>| page.into_iter().map(CommentFact::from).collect())
             .await
     }
@@ -338,8 +364,14 @@ mod tests {
             ),
             (serde_json::json!({"permission": "write", "role_name": "deployer"}), Role::Write),
             (serde_json::json!({"permission": "write"}), Role::Write),
-            (serde_json::json!({"permission": "maintain"}), Role::Maintain),
+            (serde_json::json!({"permission": "pull", "role_name": "read"}), Role::Read),
+            (serde_json::json!({"permission": "pull"}), Role::Read),
             (serde_json::json!({"permission": "triage", "role_name": "triage"}), Role::Triage),
+            (serde_json::json!({"permission": "push", "role_name": "write"}), Role::Write),
+            (serde_json::json!({"permission": "push"}), Role::Write),
+            (serde_json::json!({"permission": "maintain", "role_name": "maintain"}), Role::Maintain),
+            (serde_json::json!({"permission": "triage", "role_name": "maintain"}), Role::Triage),
+            (serde_json::json!({"permission": "pull", "role_name": "push"}), Role::Read),
             (serde_json::json!({"permission": "none", "role_name": null, "user": {"permissions": null}}), Role::None),
             (serde_json::json!({"permission": "owner-of-all"}), Role::None),
             (serde_json::json!({}), Role::None),

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::Question;
 use crate::domain::command::CommandName;
 use crate::domain::gates::asks_for_checks;
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Policy, RequiredChecks};
+use crate::domain::report::CheckName;
 use crate::domain::run::RunKind;
 use crate::domain::snapshot::{CheckStanding, ChecksFact, ReportedCheck};
-use crate::github::RepoClient;
 use crate::github::reads::{CheckRunFact, PullRequest, StatusFact};
+use crate::github::{GitHubError, RepoClient};
 use crate::worker::JobError;
 
 /// What a decision about `command` needs to know of checks. `own` is Titan's App.
@@ -32,7 +33,7 @@ pub(super) async fn checks(
         tokio::try_join!(
             client.list_required_checks(&pull.base_ref),
             client.list_check_runs(&pull.head),
-            client.list_statuses(&pull.head)
+            statuses(client, policy, pull)
         )
     };
     match read.await {
@@ -41,10 +42,27 @@ pub(super) async fn checks(
     }
 }
 
+/// The commit statuses. A host that speaks GitHub's API may have none: then a check that must be there is missing, and
+/// only `all` would take silence for consent.
+async fn statuses(client: &RepoClient, policy: &Policy, pull: &PullRequest) -> Result<Vec<StatusFact>, GitHubError> {
+    match client.list_statuses(&pull.head).await {
+        Err(GitHubError::NotFound(_)) if policy.required_checks != RequiredChecks::All => Ok(Vec::new()),
+        read => read,
+    }
+}
+
+/// Whether Titan made the check run. Only other hosts do not name the App of a check run.
+fn is_own(run: &CheckRunFact, own: i64) -> bool {
+    match run.app_id {
+        Some(app) => app == own,
+        None => CheckName::ALL.into_iter().any(|check| check.as_str() == run.name),
+    }
+}
+
 /// The newest run of each App and name, and the newest status of each context.
 fn reported(own: i64, runs: Vec<CheckRunFact>, statuses: Vec<StatusFact>) -> Vec<ReportedCheck> {
     let mut newest: BTreeMap<(String, Option<i64>), CheckRunFact> = BTreeMap::new();
-    for run in runs.into_iter().filter(|run| run.app_id != Some(own)) {
+    for run in runs.into_iter().filter(|run| !is_own(run, own)) {
         let key = (run.name.clone(), run.app_id);
         // Numbers grow with time; the time at which a run began may be set by its maker.
         if newest.get(&key).is_none_or(|known| known.id < run.id) {
@@ -102,6 +120,7 @@ mod tests {
             run(5, "ci", 1, Some("failure")),
             run(4, "ci", 2, Some("skipped")),
             run(9, "titan/build", 42, Some("success")),
+            CheckRunFact { app_id: None, ..run(10, "titan/canary", 42, None) },
         ];
         let statuses = vec![StatusFact { context: "ci".to_owned(), state: "error".to_owned() }];
         let seen = reported(42, runs, statuses);
