@@ -257,6 +257,19 @@ impl RepoClient {
         }
     }
 
+    /// The number of whoever has this login; `None` when nobody has it.
+    ///
+    /// # Errors
+    /// Only when GitHub could not be asked.
+    pub async fn find_account(&self, login: &str) -> Result<Option<i64>, GitHubError> {
+        let call = Call::get(format!("/users/{}", encode(login)));
+        match self.send(Access::Read, &call).await.and_then(|answer| answer.json::<User>()) {
+            Ok(user) => Ok(Some(user.id).filter(|id| *id > 0)),
+            Err(GitHubError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether a person is an active member of a team: not invited only.
     ///
     /// # Errors

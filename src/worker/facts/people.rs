@@ -108,17 +108,20 @@ async fn standing(
 
 async fn follow(client: &RepoClient, login: &str, id: Option<i64>) -> Result<Known, GitHubError> {
     let found = client.get_standing(login).await?;
-    let Some(asked) = id.filter(|asked| found.id != Some(*asked)) else { return Ok(Known::Role(found.role)) };
-    let login_is_taken = found.id.is_some();
+    // A role may be told without saying whose it is.
+    let owner = match (found.id, id) {
+        (None, Some(_)) if found.role > Role::None => client.find_account(login).await?,
+        (owner, _) => owner,
+    };
+    let Some(asked) = id.filter(|asked| owner != Some(*asked)) else { return Ok(Known::Role(found.role)) };
     let present = if asked > 0 { client.find_login(asked).await? } else { None };
     match present {
-        // GitHub told a role without saying whose, but the login still is the person's.
-        Some(present) if present.eq_ignore_ascii_case(login) && !login_is_taken => Ok(Known::Role(found.role)),
+        Some(present) if present.eq_ignore_ascii_case(login) && owner.is_none() => Ok(Known::Role(found.role)),
         Some(now) if !now.eq_ignore_ascii_case(login) => match client.get_standing(&now).await? {
             found if found.id == Some(asked) => Ok(Known::Renamed { now, role: found.role }),
             _ => Ok(Known::Other),
         },
-        None if !login_is_taken && found.role == Role::None => Ok(Known::Role(Role::None)),
+        None if owner.is_none() && found.role == Role::None => Ok(Known::Role(Role::None)),
         _ => Ok(Known::Other),
     }
 }
