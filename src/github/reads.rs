@@ -185,6 +185,18 @@ impl RepoClient {
         Ok(wire.into())
     }
 
+    /// The repository's default branch; `None` when the host does not say.
+    ///
+    /// # Errors
+    /// Only when GitHub could not be asked.
+    pub async fn find_default_branch(&self) -> Result<Option<String>, GitHubError> {
+        match self.read::<RepoWire>(Access::Read, "").await {
+            Ok(repo) => Ok(repo.default_branch),
+            Err(GitHubError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Every file that the pull request changes, up to GitHub's limit of 3000.
     ///
     /// # Errors

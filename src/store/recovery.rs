@@ -191,7 +191,7 @@ impl Store {
     pub async fn list_missing(&self) -> Result<(Vec<Attempt>, HashMap<String, Asked>), StoreError> {
         let rows: Vec<MissingRow> = sqlx::query_as(
             "SELECT guid, attempt_id, delivered_at, asked_at, times FROM redelivery r
-             WHERE delivered_at > now() - interval '3 days' AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.id = r.guid)",
+             WHERE delivered_at > now() - interval '7 days' AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.id = r.guid)",
         )
         .fetch_all(&self.pool)
         .await?;

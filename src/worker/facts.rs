@@ -77,6 +77,12 @@ pub async fn read(services: &Services, question: &Question<'_>) -> Result<Facts,
     let Question { repository, change, command, given, .. } = *question;
     let client = client(services, repository);
     let mut pull = client.get_pull_request(change.number).await?;
+    // GitHub says it with each pull request; other hosts may leave it out.
+    let default_branch = match pull.default_branch.take() {
+        Some(branch) => Some(branch),
+        None => client.find_default_branch().await?,
+    };
+    pull.default_branch.clone_from(&default_branch);
     let (policy, policy_text) = policy(&client, &pull).await?;
     // First who asks: anybody may comment, and only for those who may give the command much is read.
     let actor = Box::pin(people::actor(question, &client, policy.policy())).await?;
@@ -86,6 +92,7 @@ pub async fn read(services: &Services, question: &Question<'_>) -> Result<Facts,
         Depth::Listed | Depth::Whole => {
             let list;
             (pull, list) = Box::pin(files::list(&client, change.number)).await?;
+            pull.default_branch = default_branch;
             Some(list)
         }
     };

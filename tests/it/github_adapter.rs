@@ -570,6 +570,9 @@ async fn reads_forgive_what_is_missing() {
     assert_eq!((comments[0].login.as_str(), comments[0].number.0, comments[1].number), ("ghost", 0, SEVEN));
     let asked = stage.asked().pop().unwrap().query.unwrap();
     assert!(asked.starts_with("since=2027-01-15T08%3A00%3A00Z&"), "{asked}");
+    assert_eq!(repo.find_default_branch().await.unwrap(), None, "a host that does not know the question");
+    stage.says("GET", "/repos/acme/shop", 200, json!({"default_branch": "trunk"}));
+    assert_eq!(repo.find_default_branch().await.unwrap().as_deref(), Some("trunk"));
     let compared = json!({"ahead_by": 2, "behind_by": 1, "merge_base_commit": {"sha": OTHER}, "commits": []});
     stage.says("GET", &format!("/repos/acme/shop/compare/main...{HEAD}"), 200, compared);
     let comparison = repo.compare("main", HEAD).await.unwrap();

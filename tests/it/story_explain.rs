@@ -131,7 +131,7 @@ async fn the_same_facts_give_the_same_table_on_every_surface() {
     }
 
     // A refusal: the comment, the page and the API.
-    world.refused(pr, "carol", "/titan promote", "permission_denied").await;
+    world.refused(pr, "bob", "/titan promote", "canary_missing").await;
     let refused = world.run(pr, RunKind::Promote).await.id;
     let answered = rows_of_json(&world.get_api(&format!("/api/runs/{refused}")).await.1);
     assert_eq!(rows_of_html(&world.get(&format!("/runs/{refused}")).await, "id=\"gates\""), answered);
