@@ -8,6 +8,7 @@ pub mod command;
 pub mod consequence;
 pub mod gates;
 pub mod ids;
+pub mod ledger;
 pub mod lock;
 pub mod markdown;
 #[cfg(test)]

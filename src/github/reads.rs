@@ -13,6 +13,7 @@ pub use checks::{CheckRunFact, StatusFact};
 pub use code::{CommitInfo, CommitPeople, Comparison};
 pub use people::{CommentFact, Review, ReviewState, Standing};
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::call::{Call, PAGE_SIZE};
@@ -59,6 +60,8 @@ pub struct PullRequest {
     pub archived: bool,
     /// The repository's default branch, when the host says it.
     pub default_branch: Option<String>,
+    /// When anything about it last changed, when the host says it.
+    pub updated_at: Option<DateTime<Utc>>,
     /// Whether the conversation is locked.
     pub locked: bool,
     /// How many files GitHub counts.
@@ -98,6 +101,8 @@ struct PullWire {
     merged_at: Option<String>,
     #[serde(default)]
     merge_commit_sha: Option<String>,
+    #[serde(default)]
+    updated_at: Option<DateTime<Utc>>,
     head: SideWire,
     base: SideWire,
     #[serde(default)]
@@ -166,6 +171,7 @@ impl From<PullWire> for PullRequest {
             base_repo: wire.base.repo.as_ref().and_then(|repo| Some((repo.id?, repo.full_name.parse().ok()?))),
             archived: wire.base.repo.as_ref().is_some_and(|repo| repo.archived),
             default_branch: wire.base.repo.and_then(|repo| repo.default_branch),
+            updated_at: wire.updated_at,
             locked: wire.locked,
             changed_files: wire.changed_files,
             labels: wire.labels.into_iter().map(|label| label.name).collect(),

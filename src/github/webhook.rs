@@ -95,6 +95,9 @@ pub enum Trigger {
         draft: bool,
         /// GitHub's word for what happened, one of [`HEAD_ACTIONS`].
         action: String,
+        /// The newest commit before a push; `None` for an event that is about something else.
+        #[serde(default)]
+        before: Option<CommitSha>,
         /// When.
         at: DateTime<Utc>,
         /// Who pushed it; `None` for an event that is about something else.
@@ -304,6 +307,7 @@ fn pull_request(action: &str, payload: &Value) -> Found {
             base_ref: text(payload, "/pull_request/base/ref").ok_or("the event names no base branch")?,
             draft: boolean(payload, "/pull_request/draft"),
             action: action.to_owned(),
+            before: text(payload, "/before").and_then(|sha| sha.parse().ok()).filter(|_| action == "synchronize"),
             at: at()?,
             // Only then is whoever caused the event the one who brought the commit.
             by: actor(payload, "/sender").ok().filter(|_| matches!(action, "opened" | "synchronize")),

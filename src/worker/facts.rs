@@ -5,9 +5,9 @@ mod people;
 
 pub use people::Asker;
 
-use super::{JobError, Services, files};
+use super::{JobError, Services, files, look};
 use crate::clock;
-use crate::domain::binding::{Given, bind};
+use crate::domain::binding::{Given, Heads, bind};
 use crate::domain::command::{Command, CommandName};
 use crate::domain::gates::permission_for;
 use crate::domain::ids::{Environment, RepoName};
@@ -76,6 +76,7 @@ impl Question<'_> {
 pub async fn read(services: &Services, question: &Question<'_>) -> Result<Facts, JobError> {
     let Question { repository, change, command, given, .. } = *question;
     let client = client(services, repository);
+    let asked = clock::now();
     let mut pull = client.get_pull_request(change.number).await?;
     // GitHub says it with each pull request; other hosts may leave it out.
     let default_branch = match pull.default_branch.take() {
@@ -96,15 +97,16 @@ pub async fn read(services: &Services, question: &Question<'_>) -> Result<Facts,
             Some(list)
         }
     };
+    // What was not told before the command may not decide about it, only about the next one.
+    let ledger = services.store.list_heads(change.id).await?;
     if question.decides {
-        services.store.put_change_state(change.id, &pull.head, &pull.base_ref, pull.open).await?;
+        look::saw(services, repository, question.repo_id, change, &pull, asked).await?;
     }
     let runs = runs(services, change.id).await?;
-    let (files, behind_by, ledger, reviews, checks) = tokio::try_join!(
+    let (files, behind_by, reviews, checks) = tokio::try_join!(
         // On the heap: side by side they would need more of the stack than a worker's thread has to spare.
         Box::pin(files(services, question.decides && depth == Depth::Whole, &client, &pull, list)),
         Box::pin(behind_by(question, &client, &pull, depth)),
-        async { Ok(services.store.list_heads(change.id).await?) },
         Box::pin(async {
             match policy.policy().filter(|_| depth != Depth::Little) {
                 Some(policy) => reviews(services, &client, question, &pull, policy, &runs).await,
@@ -124,12 +126,14 @@ pub async fn read(services: &Services, question: &Question<'_>) -> Result<Facts,
     // Only what the repository itself says is written down.
     let noted = question.decides && pull.default_branch.as_ref() == Some(&pull.base_ref);
     let projects = projects(services, repository, noted, &policy).await?;
+    let heads = Heads { ledger: &ledger, now: &pull.head, quiet_since: pull.updated_at };
+    let binding = bind(command, given, heads);
     let snapshot = Snapshot {
         read_at: clock::now(),
         given_at: given.at,
         reached_at: given.reached_at,
         actor,
-        binding: bind(command, given, &ledger, &pull.head),
+        binding,
         change: change_fact(question, pull, trusted),
         files,
         armed: may_deploy,

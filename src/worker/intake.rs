@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::press::{self, Press, Pressed};
-use super::{Done, JobError, Services, facts};
+use super::{Done, JobError, Services, facts, look};
+use crate::clock;
 use crate::domain::binding::Given;
 use crate::domain::command::{Command, CommandName, Parsed, parse};
 use crate::domain::gates::GateResult;
@@ -17,7 +18,7 @@ use crate::domain::run::RunKind;
 use crate::domain::snapshot::{Person, PolicyFact, Snapshot};
 use crate::github::webhook::{RepoFact, Trigger};
 use crate::github::{GitHubError, RepoRef};
-use crate::store::changes::Change;
+use crate::store::changes::{Change, NewHead};
 use crate::store::commands::{NewCommand, RefusedRun, StateChange};
 use crate::store::jobs::Job;
 use crate::store::tenants::Repository;
@@ -89,19 +90,22 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
                 }
             }
         }
-        Trigger::Head { repo, number, head, at, by, action, .. } => {
+        Trigger::Head { repo, number, head, before, action, at, by, .. } => {
             if let Some((repository, change)) = place(services, &repo, number).await? {
                 let by = by.map(|by| Person { login: by.login, id: Some(by.id) });
-                services.store.record_head(change.id, &head, &payload.delivery, at, by.as_ref()).await?;
-                leave_line(services, change.repository_id, number).await?;
-                if action == "edited" {
-                    look_at_base(services, &repository, &change).await?;
+                let (before, opened) = (before.as_ref(), action == "opened");
+                let new = NewHead { head: &head, before, opened, delivery_id: &payload.delivery, at, by: by.as_ref() };
+                let certain = services.store.record_head(change.id, &new).await?;
+                // Somebody may have chosen another base branch, and the event may come late.
+                if !certain || action == "edited" {
+                    look_at(services, &repository, repo.id, &change).await?;
                 }
+                leave_line(services, change.repository_id, number).await?;
             }
         }
         Trigger::Closed { repo, number, merged, .. } => {
             if let Some((repository, change)) = place(services, &repo, number).await?
-                && is_closed(services, &repository, &change).await?
+                && let Some(merged) = closed(services, &repository, &change, merged).await?
             {
                 services.store.close_change(job.lease, change.id, merged).await?;
                 return Ok(Done::Ended);
@@ -118,10 +122,16 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
     Ok(Done::Ended)
 }
 
-/// Somebody may have chosen another base branch. The event may come late, so what GitHub shows now counts.
-async fn look_at_base(services: &Services, repository: &Repository, change: &Change) -> Result<(), JobError> {
+/// What GitHub shows now counts, whatever was told.
+async fn look_at(
+    services: &Services,
+    repository: &Repository,
+    repo_id: i64,
+    change: &Change,
+) -> Result<(), JobError> {
+    let asked = clock::now();
     match facts::client(services, repository).get_pull_request(change.number).await {
-        Ok(pull) => Ok(services.store.put_change_state(change.id, &pull.head, &pull.base_ref, pull.open).await?),
+        Ok(pull) => look::saw(services, repository, Some(repo_id), change, &pull, asked).await,
         Err(GitHubError::NotFound(_)) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -129,7 +139,7 @@ async fn look_at_base(services: &Services, repository: &Repository, change: &Cha
 
 /// Takes the commands of a change out of the line that were meant for another head than the newest: nobody looked at this
 /// one when they were given. They are offered again for it.
-async fn leave_line(services: &Services, repository_id: i64, number: PrNumber) -> Result<(), JobError> {
+pub(super) async fn leave_line(services: &Services, repository_id: i64, number: PrNumber) -> Result<(), JobError> {
     let store = &services.store;
     let change = store.ensure_change(repository_id, number).await?;
     let Some(head) = change.head else { return Ok(()) };
@@ -259,15 +269,22 @@ fn first_line(body: &str) -> String {
     body.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().chars().take(80).collect()
 }
 
-/// Whether a pull request is closed now: the event may have come late, after somebody opened it again.
-async fn is_closed(services: &Services, repository: &Repository, change: &Change) -> Result<bool, JobError> {
+/// Whether a pull request is closed now, and then whether by merging: the event may have come late, after somebody opened it
+/// again or merged it. `told` is the event's word, for a pull request that is gone.
+async fn closed(
+    services: &Services,
+    repository: &Repository,
+    change: &Change,
+    told: bool,
+) -> Result<Option<bool>, JobError> {
     match facts::client(services, repository).get_pull_request(change.number).await {
         Ok(pull) if pull.open => {
             tracing::info!(number = change.number.0, "was opened again before this was heard");
             services.store.put_change_state(change.id, &pull.head, &pull.base_ref, true).await?;
-            Ok(false)
+            Ok(None)
         }
-        Ok(_) | Err(GitHubError::NotFound(_)) => Ok(true),
+        Ok(pull) => Ok(Some(pull.merged)),
+        Err(GitHubError::NotFound(_)) => Ok(Some(told)),
         Err(error) => Err(error.into()),
     }
 }

@@ -10,6 +10,7 @@ pub mod files;
 pub mod governor;
 pub mod intake;
 pub mod line;
+mod look;
 pub mod pace;
 pub mod pool;
 mod press;

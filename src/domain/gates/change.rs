@@ -155,13 +155,17 @@ pub(super) fn head_unchanged(kind: RunKind, snapshot: &Snapshot) -> GateResult {
             format!("name the whole commit: `/titan {kind} @{head}`"),
         ),
         HeadBinding::Ambiguous { before } => {
-            let before = before.as_ref().map_or_else(|| "unknown".to_owned(), |b| format!("`{}`", b.short()));
-            fail(
-                Gate::HeadUnchanged,
-                Reason::HeadAmbiguous,
-                format!("a push came within seconds of the command: before {before}, now `{}`", head.short()),
-                format!("say which commit: `/titan {kind} @{}`", head.short()),
-            )
+            let now = head.short();
+            let observed = match before {
+                Some(before) => {
+                    format!("a push came about when the command did: before `{}`, now `{now}`", before.short())
+                }
+                None => {
+                    format!("Titan was not told which head there was when the command was given; now it is `{now}`")
+                }
+            };
+            let way_out = format!("say which commit: `/titan {kind} @{now}`");
+            fail(Gate::HeadUnchanged, Reason::HeadAmbiguous, observed, way_out)
         }
     }
 }
