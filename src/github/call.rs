@@ -71,6 +71,8 @@ pub(super) struct Call {
     method: Method,
     path: String,
     query: Vec<(&'static str, String)>,
+    /// Instead of `query`: as the host itself wrote it.
+    whole_query: Option<String>,
     body: Option<Bytes>,
     accept: &'static str,
     /// When it is not the one of the token.
@@ -96,7 +98,16 @@ impl Call {
     /// A write without a body.
     pub(super) fn bare(method: Method, path: impl Into<String>) -> Self {
         let path = path.into();
-        Self { method, path, query: Vec::new(), body: None, accept: ACCEPT_JSON, lane: None, repeatable: false }
+        Self {
+            method,
+            path,
+            query: Vec::new(),
+            whole_query: None,
+            body: None,
+            accept: ACCEPT_JSON,
+            lane: None,
+            repeatable: false,
+        }
     }
 
     /// More or less urgent than other calls with its token.
@@ -117,6 +128,12 @@ impl Call {
         self
     }
 
+    /// With the query that the host itself named.
+    pub(super) fn whole_query(mut self, query: &str) -> Self {
+        self.whole_query = Some(query.to_owned());
+        self
+    }
+
     /// Asking for a file's bytes.
     pub(super) fn raw(mut self) -> Self {
         self.accept = ACCEPT_RAW;
@@ -132,7 +149,8 @@ impl Call {
         let mut url = api.clone();
         url.set_path(&format!("{}{}", api.path().trim_end_matches('/'), self.path));
         let query: Vec<String> = self.query.iter().map(|(k, v)| format!("{k}={}", encode(v))).collect();
-        url.set_query(if query.is_empty() { None } else { Some(query.join("&")) }.as_deref());
+        let query = Some(query.join("&")).filter(|query| !query.is_empty());
+        url.set_query(self.whole_query.clone().or(query).as_deref());
         url
     }
 
@@ -220,6 +238,12 @@ impl Answer {
 pub(super) fn has_next(headers: &HeaderMap) -> Option<bool> {
     let link = headers.get(LINK)?.to_str().ok()?;
     Some(link.split(',').any(|part| part.contains("rel=\"next\"") || part.contains("rel=next")))
+}
+
+/// Whether a first page of so many entries may be followed by another one. Hosts that name no next page may give fewer
+/// entries than were asked for, and then a round number of them.
+fn may_be_cut(count: usize) -> bool {
+    count >= 10 && count.is_multiple_of(5)
 }
 
 /// A list read page by page.
@@ -418,25 +442,37 @@ impl RepoClient {
         self.send(access, &Call::write(method, self.path(rest), body)?).await.map(|_| ())
     }
 
-    /// Reads pages of 100 until there is none, or up to `page_limit` pages. `items` takes a page's entries out.
+    /// Reads page after page until there is none, or up to `limit` entries. `items` takes a page's entries out.
     pub(super) async fn list_up_to<W: DeserializeOwned, T>(
         &self,
         access: Access,
         call: Call,
-        page_limit: usize,
+        limit: usize,
         items: impl Fn(W) -> Vec<T>,
     ) -> Result<Listed<T>, GitHubError> {
         let mut all = Vec::new();
-        for page in 1..=page_limit {
+        let (mut first, mut before) = (0, Bytes::new());
+        for page in 1..=PAGE_LIMIT {
             let call = call.clone().query("per_page", PAGE_SIZE.to_string()).query("page", page.to_string());
             let answer = self.send(access, &call).await?;
             let found = items(answer.json()?);
             let count = found.len();
+            let next = has_next(&answer.headers);
+            if page > 1 && next.is_none() && answer.body == before {
+                // The host gives the same whatever page is asked for: that is all there is, unless it was cut at a full page.
+                return Ok(Listed { items: all, complete: count != PAGE_SIZE });
+            }
             all.extend(found);
-            // Without a Link header only a page that is not full is surely the last one.
-            if count == 0 || !has_next(&answer.headers).unwrap_or(count >= PAGE_SIZE) {
+            if page == 1 {
+                first = count;
+            }
+            if count == 0 || !next.unwrap_or(count >= first && may_be_cut(first)) {
                 return Ok(Listed { items: all, complete: true });
             }
+            if all.len() >= limit {
+                break;
+            }
+            before = answer.body;
         }
         Ok(Listed { items: all, complete: false })
     }
@@ -449,7 +485,7 @@ impl RepoClient {
         items: impl Fn(W) -> Vec<T>,
     ) -> Result<Vec<T>, GitHubError> {
         let name = call.name();
-        let listed = self.list_up_to(access, call, PAGE_LIMIT, items).await?;
+        let listed = self.list_up_to(access, call, PAGE_LIMIT * PAGE_SIZE, items).await?;
         if listed.complete {
             Ok(listed.items)
         } else {

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use http::header::LINK;
 use http::{HeaderMap, Method};
 use serde::Deserialize;
+use url::Url;
 
 use super::call::{Call, PAGE_SIZE, Sender};
 use super::{GitHub, GitHubError};
@@ -44,23 +45,24 @@ pub struct DeliveryAttempt {
 pub struct DeliveryPage {
     /// The attempts; may be empty.
     pub attempts: Vec<DeliveryAttempt>,
-    /// Where the next page, with older ones, begins; `None` on the last.
+    /// The query of the next page, with older ones; `None` on the last.
     pub next: Option<String>,
 }
 
 impl GitHub {
-    /// A page of the log, the newest without a cursor. `None` when this GitHub has no such log for the App.
+    /// A page of the log, the newest or the one that another named as its next. `None` when this GitHub has no such log for the App.
     ///
     /// # Errors
     /// When GitHub could not be asked.
-    pub async fn list_deliveries(&self, cursor: Option<&str>) -> Result<Option<DeliveryPage>, GitHubError> {
-        let mut call = Call::get("/app/hook/deliveries").query("per_page", PAGE_SIZE.to_string());
-        if let Some(cursor) = cursor {
-            call = call.query("cursor", cursor);
-        }
+    pub async fn list_deliveries(&self, next: Option<&str>) -> Result<Option<DeliveryPage>, GitHubError> {
+        let call = Call::get("/app/hook/deliveries").query("per_page", PAGE_SIZE.to_string());
+        let call = next.map_or(call.clone(), |next| call.whole_query(next));
         match self.send(&call, Sender::App).await {
-            Ok(answer) => Ok(Some(DeliveryPage { attempts: answer.json()?, next: next_cursor(&answer.headers) })),
-            Err(GitHubError::NotFound(_) | GitHubError::Unauthorized(_)) => Ok(None),
+            Ok(answer) => Ok(Some(DeliveryPage {
+                attempts: answer.json()?,
+                next: next_page(&answer.headers, &self.inner.api_url),
+            })),
+            Err(GitHubError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -75,15 +77,13 @@ impl GitHub {
     }
 }
 
-/// The cursor of the `Link` header's next page.
-fn next_cursor(headers: &HeaderMap) -> Option<String> {
+/// The query of the `Link` header's next page, whether its address is whole or relative.
+fn next_page(headers: &HeaderMap, api: &Url) -> Option<String> {
     let link = headers.get(LINK)?.to_str().ok()?;
     let next = link.split(',').find(|part| part.contains("rel=\"next\"") || part.contains("rel=next"))?;
     let (_, rest) = next.split_once('<')?;
-    // The address may be relative, or that of a host behind a proxy: only the cursor counts.
-    let (_, query) = rest.split_once('>')?.0.split_once('?')?;
-    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-    pairs.find(|(name, _)| name == "cursor").map(|(_, cursor)| cursor.into_owned())
+    let url = api.join(rest.split_once('>')?.0).ok()?;
+    url.query().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -92,19 +92,20 @@ mod tests {
 
     #[test]
     fn the_next_page_is_where_the_link_says() {
+        let api = Url::parse("https://ghe.example.com/api/v3").expect("an address");
         let next = |link: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(LINK, link.parse().expect("a header"));
-            next_cursor(&headers)
+            next_page(&headers, &api)
         };
         let url = "https://api.github.com/app/hook/deliveries?per_page=100&cursor=v1_12%2B3";
-        assert_eq!(next(&format!("<{url}>; rel=\"next\"")).as_deref(), Some("v1_12+3"));
-        assert_eq!(
-            next(&format!("<https://x.example/?cursor=a>; rel=\"prev\", <{url}>; rel=\"next\"")).as_deref(),
-            Some("v1_12+3")
-        );
-        assert_eq!(next("</app/hook/deliveries?cursor=v1_3>; rel=\"next\"").as_deref(), Some("v1_3"));
+        let query = Some("per_page=100&cursor=v1_12%2B3".to_owned());
+        assert_eq!(next(&format!("<{url}>; rel=\"next\"")), query);
+        assert_eq!(next(&format!("<https://x.example/?cursor=a>; rel=\"prev\", <{url}>; rel=\"next\"")), query);
+        for relative in ["?page=2", "/app/hook/deliveries?page=2", "deliveries?page=2"] {
+            assert_eq!(next(&format!("<{relative}>; rel=\"next\"")).as_deref(), Some("page=2"), "{relative}");
+        }
         assert_eq!(next("<https://x.example/?cursor=a>; rel=\"prev\""), None);
-        assert_eq!(next_cursor(&HeaderMap::new()), None);
+        assert_eq!(next_page(&HeaderMap::new(), &api), None);
     }
 }

@@ -16,7 +16,7 @@ pub use people::{CommentFact, Review, ReviewState, Standing};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::call::{Call, PAGE_SIZE};
+use super::call::Call;
 use super::wire::{User, or_default, who};
 use super::{Access, GitHubError, RepoClient};
 use crate::domain::ids::{CommitSha, PrNumber, RepoName};
@@ -210,7 +210,7 @@ impl RepoClient {
     pub async fn list_files(&self, number: PrNumber) -> Result<FileList, GitHubError> {
         let call = Call::get(self.path(&format!("/pulls/{}/files", number.0)));
         let listed = self
-            .list_up_to(Access::Read, call, FILE_LIMIT / PAGE_SIZE, |page: Vec<FileWire>| {
+            .list_up_to(Access::Read, call, FILE_LIMIT, |page: Vec<FileWire>| {
                 page.into_iter()
                     .map(|file| {
                         ChangedFile::listed(file.filename, file.status, file.previous_filename.map(RepoPath::from))

@@ -218,11 +218,11 @@ async fn a_redirect_is_followed_with_the_same_method_on_the_same_host_only() {
     assert!(matches!(error, GitHubError::Unexpected(_)), "{error}");
 }
 
-/// Pages of files, with or without a `Link` header.
-fn files(count: usize, link: bool) -> impl Fn(&stage::Seen) -> axum::response::Response {
+/// Pages of files, with or without a `Link` header, with at most so many on a page.
+fn files(count: usize, link: bool, most: usize) -> impl Fn(&stage::Seen) -> axum::response::Response {
     move |seen| {
         assert_eq!(seen.query("per_page"), Some("100"));
-        let (from, to) = ((seen.page() - 1) * 100, (seen.page() * 100).min(count));
+        let (from, to) = ((seen.page() - 1) * most, (seen.page() * most).min(count));
         let page: Vec<Value> = (from..to.max(from))
             .map(|n| json!({"filename": format!("f{n}"), "previous_filename": "old", "status": "renamed"}))
             .collect();
@@ -238,33 +238,50 @@ fn files(count: usize, link: bool) -> impl Fn(&stage::Seen) -> axum::response::R
 #[tokio::test]
 async fn every_page_of_files_is_read_and_the_limit_is_told() {
     let stage = Stage::new().await;
-    for (count, link, pages, complete) in [
-        (0, true, 1, true),
-        (1, false, 1, true),
-        (100, true, 1, true),
-        (100, false, 2, true),
-        (250, true, 3, true),
-        (250, false, 3, true),
-        (2999, true, 30, true),
-        (3000, true, 30, false),
-        (5000, false, 30, false),
+    for (count, link, most, pages, complete) in [
+        (0, true, 100, 1, true),
+        (1, false, 100, 1, true),
+        (100, true, 100, 1, true),
+        (100, false, 100, 2, true),
+        (250, true, 100, 3, true),
+        (250, false, 100, 3, true),
+        (2999, true, 100, 30, true),
+        (3000, true, 100, 30, false),
+        (5000, false, 100, 30, false),
+        // Other hosts give fewer than were asked for, and do not tell that there are more.
+        (30, false, 30, 2, true),
+        (77, false, 30, 3, true),
+        (150, false, 50, 4, true),
+        (64, false, 100, 1, true),
     ] {
-        stage.on("GET", "/repos/acme/shop/pulls/7/files", files(count, link));
+        stage.on("GET", "/repos/acme/shop/pulls/7/files", files(count, link, most));
         stage.recorder.log.clear();
         let list = stage.repo().list_files(SEVEN).await.unwrap();
         assert_eq!((list.files.len(), list.complete), (count.min(3000), complete), "{count} {link}");
-        assert_eq!(stage.asked().len(), pages, "{count} {link}");
+        assert_eq!(stage.asked().len(), pages, "{count} {link} {most}");
     }
+    // One that gives everything whatever page is asked for.
+    stage.on("GET", "/repos/acme/shop/pulls/7/files", |_| {
+        reply(200, &json!(vec![json!({"filename": "a", "status": "added"}); 40]))
+    });
+    stage.recorder.log.clear();
+    let list = stage.repo().list_files(SEVEN).await.unwrap();
+    assert_eq!((list.files.len(), list.complete, stage.asked().len()), (40, true, 2));
 }
 
 #[tokio::test]
 async fn a_list_that_never_ends_is_an_error_and_not_a_part() {
     let stage = Stage::new().await;
-    stage
-        .on("GET", "/repos/acme/shop/pulls/7/reviews", |_| reply(200, &json!(vec![json!({"state": "APPROVED"}); 100])));
-    let error = stage.repo().list_reviews(SEVEN).await.unwrap_err();
-    assert!(matches!(error, GitHubError::Unexpected(_)), "{error}");
-    assert_eq!(stage.asked().len(), 100);
+    for (same, pages) in [(false, 100), (true, 2)] {
+        stage.recorder.log.clear();
+        stage.on("GET", "/repos/acme/shop/pulls/7/reviews", move |seen| {
+            let id = if same { 1 } else { seen.page() };
+            reply(200, &json!(vec![json!({"id": id, "state": "APPROVED"}); 100]))
+        });
+        let error = stage.repo().list_reviews(SEVEN).await.unwrap_err();
+        assert!(matches!(error, GitHubError::Unexpected(_)), "{error}");
+        assert_eq!(stage.asked().len(), pages);
+    }
 }
 
 #[tokio::test]
@@ -583,8 +600,8 @@ async fn reads_forgive_what_is_missing() {
 async fn the_log_of_deliveries_is_read_page_by_page_and_may_be_absent() {
     let stage = Stage::new().await;
     assert_eq!(stage.github.list_deliveries(None).await.unwrap(), None, "404: this GitHub has none");
-    stage.says("GET", "/app/hook/deliveries", 403, json!({"message": "Not here"}));
-    assert_eq!(stage.github.list_deliveries(None).await.unwrap(), None);
+    stage.says("GET", "/app/hook/deliveries", 403, json!({"message": "Not now"}));
+    assert!(matches!(stage.github.list_deliveries(None).await, Err(GitHubError::Unauthorized(_))), "not absent");
     let attempt =
         |id: i64| json!({"id": id, "guid": format!("g{id}"), "delivered_at": "2026-01-02T03:04:05Z", "event": "push"});
     stage.on("GET", "/app/hook/deliveries", move |seen| {
