@@ -5,12 +5,14 @@
 
 mod checks;
 mod code;
+mod labels;
 mod people;
 mod rules;
 
 pub(in crate::github) use checks::CheckRunsWire;
 pub use checks::{CheckRunFact, StatusFact};
 pub use code::{CommitInfo, CommitPeople, Comparison};
+pub use labels::{LabelEvent, LabelledFact};
 pub use people::{CommentFact, Review, ReviewState, Standing};
 
 use chrono::{DateTime, Utc};
@@ -19,6 +21,7 @@ use serde::Deserialize;
 use super::call::Call;
 use super::wire::{User, or_default, who};
 use super::{Access, GitHubError, RepoClient};
+use crate::domain::budget::Lane;
 use crate::domain::ids::{CommitSha, PrNumber, RepoName};
 use crate::domain::paths::{ChangedFile, FileStatus, RepoPath};
 
@@ -201,6 +204,16 @@ impl RepoClient {
             Err(GitHubError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The same, as a look that lets everything else go first.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none of this number.
+    pub async fn look_at_pull_request(&self, number: PrNumber) -> Result<PullRequest, GitHubError> {
+        let call = Call::get(self.path(&format!("/pulls/{}", number.0))).lane(Lane::Update);
+        let wire: PullWire = self.send(Access::Read, &call).await?.json()?;
+        Ok(wire.into())
     }
 
     /// Every file that the pull request changes, up to GitHub's limit of 3000.

@@ -174,6 +174,8 @@ pub const HEAD_ACTIONS: [&str; 6] =
     ["opened", "synchronize", "reopened", "ready_for_review", "converted_to_draft", "edited"];
 /// Actions of `installation` that become [`Trigger::Installation`].
 pub const INSTALLATION_ACTIONS: [&str; 5] = ["created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"];
+/// Events that may become a trigger that is acted on.
+const EVENTS: [&str; 5] = ["issue_comment", "pull_request", "check_run", "installation", "installation_repositories"];
 /// The reason of an ignored trigger that was stored and read again.
 pub const STORED_REASON: &str = "was ignored when it arrived";
 
@@ -217,6 +219,14 @@ pub fn concerns(event: &str, action: &str) -> bool {
         "installation" => INSTALLATION_ACTIONS.contains(&action),
         "installation_repositories" => matches!(action, "added" | "removed"),
         _ => false,
+    }
+}
+
+/// The same, for a log that need not tell the action.
+pub fn may_concern(event: &str, action: Option<&str>) -> bool {
+    match action {
+        Some(action) => concerns(event, action),
+        None => EVENTS.contains(&event),
     }
 }
 

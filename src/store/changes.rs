@@ -98,12 +98,12 @@ impl Store {
         sqlx::query(
             "UPDATE change SET head = $2, open = open OR $3, merged = merged AND NOT $3, base_ref = $4 WHERE id = $1",
         )
-            .bind(change_id)
-            .bind(head.as_str())
-            .bind(open)
-            .bind(storable(base_ref))
-            .execute(&mut *tx)
-            .await?;
+        .bind(change_id)
+        .bind(head.as_str())
+        .bind(open)
+        .bind(storable(base_ref))
+        .execute(&mut *tx)
+        .await?;
         if before.is_some_and(|before| before != storable(base_ref)) {
             enqueue(&mut tx, &NewJob::report(change_id)).await?;
         }

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{JOB_CHANNEL, Lease, Store, StoreError, storable};
+use crate::domain::ids::InstallationId;
 use crate::domain::lock::fence_holds;
 
 /// What a job does.
@@ -361,6 +362,100 @@ impl Store {
         .execute(&self.pool)
         .await?;
         if done.rows_affected() == 0 { Err(StoreError::LeaseLost(lease.job_id)) } else { Ok(()) }
+    }
+
+    /// Puts a job off that failed too often, with its attempts begun anew and under a key of its own, so that it holds nobody
+    /// up. Gives whether it did: one that is older than `patience` stays as it is.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn put_off_job(
+        &self,
+        lease: Lease,
+        by: Duration,
+        patience: Duration,
+        error: &str,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let done = sqlx::query(
+            "UPDATE job SET status = 'queued', lease_until = NULL, attempts = 0, last_error = $5, key = 'again:' || id,
+                            run_at = now() + $3 * interval '1 millisecond'
+             WHERE id = $1 AND fence = $2 AND status = 'running' AND created_at > now() - $4 * interval '1 millisecond'",
+        )
+        .bind(lease.job_id)
+        .bind(lease.fence)
+        .bind(by.as_millis() as i64)
+        .bind(patience.as_millis() as i64)
+        .bind(storable(error))
+        .execute(&mut *tx)
+        .await?;
+        // Others with its key may go on now.
+        sqlx::query("SELECT pg_notify($1, 'next')").bind(JOB_CHANNEL).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Queues the step jobs of runs that are under way and have none: such a run would keep its project from everybody.
+    /// One whose job waits for a person is tried again every hour. Gives how many there were.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn wake_runs(&self) -> Result<u64, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let dead = sqlx::query(
+            "UPDATE job SET status = 'queued', attempts = 0, run_at = now()
+             WHERE status = 'dead' AND kind = 'step' AND run_at < now() - interval '1 hour'
+               AND key IN (SELECT 'run:' || id FROM run WHERE status <> 'completed')",
+        )
+        .execute(&mut *tx)
+        .await?;
+        let gone = sqlx::query(
+            "INSERT INTO job (kind, key, payload) SELECT 'step', 'run:' || id, id::text FROM run
+             WHERE status <> 'completed' AND NOT EXISTS (SELECT 1 FROM job WHERE job.key = 'run:' || run.id)",
+        )
+        .execute(&mut *tx)
+        .await?;
+        let woken = dead.rows_affected() + gone.rows_affected();
+        if woken > 0 {
+            sqlx::query("SELECT pg_notify($1, 'step')").bind(JOB_CHANNEL).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(woken)
+    }
+
+    /// Queues a report for every change of which GitHub did not take something for `age`, or of an installation for any time
+    /// at all: whatever it said no to, it may take now. Each is tried as if it was the `attempt`th time. Gives how many.
+    ///
+    /// # Errors
+    /// When the database says no.
+    pub async fn report_overdue(
+        &self,
+        of: Option<InstallationId>,
+        age: Duration,
+        attempt: i32,
+    ) -> Result<u64, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let queued = sqlx::query(
+            "INSERT INTO job (kind, key, payload, attempts)
+             SELECT 'report', 'report:' || c.id, c.id::text, $3 - 1 FROM change c
+                 JOIN repository r ON r.id = c.repository_id JOIN installation i ON i.id = r.installation_id
+             WHERE i.status = 'active' AND ($1::bigint IS NULL OR i.id = $1)
+               AND EXISTS (SELECT 1 FROM feedback f WHERE f.change_id = c.id
+                           AND f.pending_since BETWEEN now() - interval '7 days' AND now() - $2 * interval '1 millisecond')
+               AND NOT EXISTS (SELECT 1 FROM job WHERE job.key = 'report:' || c.id AND job.status <> 'dead')
+             ORDER BY random() LIMIT 50
+             ON CONFLICT (key) WHERE kind = 'report' AND status = 'queued' DO NOTHING",
+        )
+        .bind(of.map(|id| id.0))
+        .bind(age.as_millis() as i64)
+        .bind(attempt)
+        .execute(&mut *tx)
+        .await?;
+        if queued.rows_affected() > 0 {
+            sqlx::query("SELECT pg_notify($1, 'report')").bind(JOB_CHANNEL).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(queued.rows_affected())
     }
 
     /// Puts jobs whose worker did not come back into the queue again; gives their number. One that is held by a

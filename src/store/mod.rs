@@ -27,6 +27,7 @@ pub mod runs;
 pub mod steps;
 pub mod targets;
 pub mod tenants;
+pub mod watched;
 
 use std::time::Duration;
 

@@ -43,9 +43,11 @@ struct HaltRow {
 /// Ends everything that goes on in a repository which Titan can no longer reach, inside the caller's transaction: runs with
 /// their jobs, places in line, locks. What is on a canary stays there: nobody could be told.
 async fn give_up(conn: &mut PgConnection, repository: i64, why: &str) -> Result<(), StoreError> {
-    // A halt that was called there could be lifted by nobody any more.
+    // A halt that was called there could be lifted by nobody any more, and what is said there from now on is not said to
+    // Titan, until an event shows that it is there again.
     let begin_anew = "UPDATE repository SET armed_at = NULL, armed_by = NULL, halted_at = NULL, halted_by = NULL,
-                          halt_reason = '', halts_account = FALSE WHERE id = $1";
+                          halt_reason = '', halts_account = FALSE, watched_from = NULL, comments_read_at = NULL
+                      WHERE id = $1";
     sqlx::query(begin_anew).bind(repository).execute(&mut *conn).await?;
     let runs: Vec<Uuid> = sqlx::query_scalar(
         "SELECT run.id FROM run JOIN change ON change.id = run.change_id

@@ -1,6 +1,8 @@
 //! A trigger becomes a decision: find out what was asked, read the facts, decide, commit. It has no effect outside; the
 //! 👀 that tells the person that the command arrived is the report's, so that no decision waits for it.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +28,9 @@ use crate::store::{Lease, StoreError};
 
 /// The label that means `/titan propose` and marks a change as Titan's.
 pub const LABEL: &str = "titan-ops";
+
+/// Of so many repositories that one event names is noted at once that the App is in them; of others when something happens.
+const REACHED_AT_ONCE: usize = 50;
 
 /// What an intake job carries.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,7 +70,7 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
         serde_json::from_str(&job.payload).map_err(|e| JobError::Never(format!("the trigger cannot be read: {e}")))?;
     tracing::Span::current().record("delivery", payload.delivery.as_str());
     match payload.trigger {
-        Trigger::Installation { id, account, action, .. } => {
+        Trigger::Installation { id, account, action, repositories } => {
             // The events may come late and in any order, so what GitHub shows now decides.
             let status = match services.github.is_suspended(id).await {
                 Ok(true) => "suspended",
@@ -78,9 +83,14 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
                 Err(error) => return Err(error.into()),
             };
             services.store.put_installation(id, &account, status).await?;
+            if status == "active" {
+                reach(services, id, &repositories, job.created_at).await?;
+                services.store.report_overdue(Some(id), Duration::ZERO, 1).await?;
+            }
         }
-        Trigger::Repositories { id, account, removed, .. } => {
+        Trigger::Repositories { id, account, added, removed } => {
             services.store.ensure_installation(id, &account).await?;
+            reach(services, id, &added, job.created_at).await?;
             for repo in removed {
                 // The event may have come late, after somebody added it again.
                 match services.github.installation_of(&repo.name).await {
@@ -91,7 +101,7 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
             }
         }
         Trigger::Head { repo, number, head, before, action, at, by, .. } => {
-            if let Some((repository, change)) = place(services, &repo, number).await? {
+            if let Some((repository, change)) = place(services, &repo, number, at).await? {
                 let by = by.map(|by| Person { login: by.login, id: Some(by.id) });
                 let (before, opened) = (before.as_ref(), action == "opened");
                 let new = NewHead { head: &head, before, opened, delivery_id: &payload.delivery, at, by: by.as_ref() };
@@ -104,7 +114,7 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
             }
         }
         Trigger::Closed { repo, number, merged, .. } => {
-            if let Some((repository, change)) = place(services, &repo, number).await?
+            if let Some((repository, change)) = place(services, &repo, number, job.created_at).await?
                 && let Some(merged) = closed(services, &repository, &change, merged).await?
             {
                 services.store.close_change(job.lease, change.id, merged).await?;
@@ -122,13 +132,31 @@ pub async fn take_in(services: &Services, job: &Job) -> Result<Done, JobError> {
     Ok(Done::Ended)
 }
 
-/// What GitHub shows now counts, whatever was told.
-async fn look_at(
+/// Notes repositories that the App is in from now on, so that what is said there is found although nothing is told.
+async fn reach(
     services: &Services,
-    repository: &Repository,
-    repo_id: i64,
-    change: &Change,
+    installation: InstallationId,
+    repositories: &[RepoFact],
+    at: DateTime<Utc>,
 ) -> Result<(), JobError> {
+    let store = &services.store;
+    for repo in repositories.iter().take(REACHED_AT_ONCE) {
+        // The event may have come late: it may be another installation's by now, or nobody's.
+        match services.github.installation_of(&repo.name).await {
+            Ok(now) if now == installation => {
+                let repository = store.ensure_repository(installation, &repo.name).await?;
+                store.put_github_id(repository.id, repo.id).await?;
+                store.note_reach(repository.id, at).await?;
+            }
+            Ok(_) | Err(GitHubError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// What GitHub shows now counts, whatever was told.
+async fn look_at(services: &Services, repository: &Repository, repo_id: i64, change: &Change) -> Result<(), JobError> {
     let asked = clock::now();
     match facts::client(services, repository).get_pull_request(change.number).await {
         Ok(pull) => look::saw(services, repository, Some(repo_id), change, &pull, asked).await,
@@ -184,6 +212,9 @@ async fn understand(
             if actor.bot || !label.eq_ignore_ascii_case(LABEL) {
                 return Ok(None);
             }
+            if is_known_label(services, &repo, number, at.timestamp()).await? {
+                return Ok(None);
+            }
             let given = Given { at, reached_at, head: Some(head) };
             let what = What::Command(Command::bare(CommandName::Propose));
             let (actor, actor_id) = (actor.login, actor.id);
@@ -222,9 +253,7 @@ fn command_key(delivery: &str, trigger: &Trigger) -> Option<String> {
     match trigger {
         Trigger::Comment { repo, comment_id, .. } => Some(comment_key(repo, *comment_id)),
         // GitHub may tell of one label in two deliveries.
-        Trigger::Labeled { repo, number, head, at, .. } => {
-            Some(format!("label:{}:{}:{head}:{}", repo.id, number.0, at.timestamp()))
-        }
+        Trigger::Labeled { repo, number, at, .. } => Some(label_key(repo, *number, at.timestamp())),
         Trigger::CheckAction { .. } => Some(format!("button:{delivery}")),
         _ => None,
     }
@@ -245,9 +274,33 @@ pub async fn abandon(services: &Services, job: &Job, why: &str) -> Result<bool, 
     Ok(true)
 }
 
+/// Whether a job carries what GitHub told and nobody waits for an answer to: it must be acted on in the end, whenever that is,
+/// because GitHub is asked how things stand then.
+pub fn tells(job: &Job) -> bool {
+    serde_json::from_str::<IntakePayload>(&job.payload).is_ok_and(|payload| {
+        matches!(
+            payload.trigger,
+            Trigger::Head { .. } | Trigger::Closed { .. } | Trigger::Installation { .. } | Trigger::Repositories { .. }
+        )
+    })
+}
+
 /// The key of a comment's command, however Titan learned of the comment.
 pub fn comment_key(repo: &RepoFact, comment_id: i64) -> String {
     format!("comment:{}:{comment_id}", repo.id)
+}
+
+/// The key of a label's command, however Titan learned of it: when it was put on, in seconds.
+pub fn label_key(repo: &RepoFact, number: PrNumber, second: i64) -> String {
+    format!("label:{}:{}:{second}", repo.id, number.0)
+}
+
+/// Whether a label that was put on at about this time is known already: an event is dated when the pull request was last
+/// changed, which can be a moment later.
+async fn is_known_label(services: &Services, repo: &RepoFact, number: PrNumber, at: i64) -> Result<bool, JobError> {
+    let near: Vec<String> =
+        (at - 2..=at + 2).filter(|second| *second != at).map(|second| label_key(repo, number, second)).collect();
+    Ok(services.store.knows_command(&near).await?)
 }
 
 /// Asks GitHub, for an event that does not say it.
@@ -304,23 +357,25 @@ async fn installation(services: &Services, repo: &RepoFact) -> Result<Option<Ins
     }
 }
 
-/// The repository and change that an event is about; `None` when the App is not installed there.
+/// The repository and change that an event of this time is about; `None` when the App is not installed there.
 async fn place(
     services: &Services,
     repo: &RepoFact,
     number: PrNumber,
+    at: DateTime<Utc>,
 ) -> Result<Option<(Repository, Change)>, JobError> {
     let Some(installation) = installation(services, repo).await? else { return Ok(None) };
     services.store.follow_repository(repo.id, &repo.name).await?;
     let repository = services.store.ensure_repository(installation, &repo.name).await?;
     services.store.put_github_id(repository.id, repo.id).await?;
+    services.store.note_reach(repository.id, at).await?;
     let change = services.store.ensure_change(repository.id, number).await?;
     Ok(Some((repository, change)))
 }
 
 async fn carry_out(services: &Services, job: &Job, asked: Asked) -> Result<Done, JobError> {
     let lease = job.lease;
-    let Some((repository, change)) = place(services, &asked.repo, asked.number).await? else {
+    let Some((repository, change)) = place(services, &asked.repo, asked.number, asked.given.at).await? else {
         services.store.finish_job(lease).await?;
         return Ok(Done::Ended);
     };

@@ -191,6 +191,10 @@ async fn look(services: &Services) -> Result<(), StoreError> {
     if ended > 0 {
         tracing::info!(ended, "took locks back that were over time");
     }
+    let woken = store.wake_runs().await?;
+    if woken > 0 {
+        tracing::error!(woken, "runs were under way and nobody carried them out");
+    }
     for (project_id, name) in store.list_quiet_lines().await? {
         if lock::next_in_line(&store.project_fact(project_id, &name).await?).is_some() {
             store.enqueue(&NewJob::line(project_id)).await?;

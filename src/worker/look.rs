@@ -7,7 +7,7 @@ use super::intake::{self, IntakePayload};
 use super::{JobError, Services};
 use crate::clock;
 use crate::github::reads::PullRequest;
-use crate::github::webhook::{RepoFact, Trigger, ordering_key};
+use crate::github::webhook::{RepoFact, Trigger, job_key};
 use crate::store::changes::Change;
 use crate::store::jobs::{JobKind, NewJob};
 use crate::store::tenants::Repository;
@@ -28,8 +28,8 @@ pub async fn saw(
     store.put_change_state(change.id, &pull.head, &pull.base_ref, pull.open).await?;
     if store.see_head(change.id, &pull.head, asked, clock::now()).await? {
         tracing::info!(repo = %repository.name, number = change.number.0, head = %pull.head, "found a head by looking");
+        intake::leave_line(services, repository.id, change.number).await?;
     }
-    intake::leave_line(services, repository.id, change.number).await?;
     if let Some(id) = repo_id.filter(|_| change.open && !pull.open) {
         tracing::info!(repo = %repository.name, number = change.number.0, "found a closing by looking");
         store.enqueue(&closing(repository, id, pull)?).await?;
@@ -53,8 +53,8 @@ fn closing(repository: &Repository, id: i64, pull: &PullRequest) -> Result<NewJo
         merge_commit: pull.merge_commit.clone(),
         head: pull.head.clone(),
     };
-    let key = ordering_key(&trigger).map(|order| format!("pr:{order}")).unwrap_or_default();
     let delivery = format!("look:closed:{id}:{}", pull.number.0);
+    let key = job_key(&trigger, &delivery);
     let payload = serde_json::to_string(&IntakePayload { delivery, trigger })
         .map_err(|error| JobError::Never(format!("the trigger cannot be written: {error}")))?;
     Ok(NewJob { kind: JobKind::Intake, key, payload, run_at: None })

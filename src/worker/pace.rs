@@ -74,15 +74,21 @@ pub struct RecoveryPace {
     pub first: Duration,
     /// Between two readings of the App's log of deliveries.
     pub log_every: Duration,
-    /// Between two readings of the comments of changes that are under way. Short enough for a command to be found before
-    /// it is too late for it.
+    /// Between two looks for comments, pushes and closings. Short enough for a command to be found before it is too late
+    /// for it.
     pub comments_every: Duration,
+    /// Between two looks at the labels of a repository. A label asks for a proposal, which is never too late.
+    pub labels_every: Duration,
     /// A comment younger than this may still be delivered.
     pub comments_grace: Duration,
+    /// Between two offers of what GitHub would not take.
+    pub reports_every: Duration,
     /// Between the first and the second time of asking for a delivery; four times as long before each later one.
     pub ask_again: Duration,
-    /// A replica that dies while it looks holds its turn so long.
+    /// A replica that dies while it reads the log holds its turn so long.
     pub turn: Duration,
+    /// A replica that dies while it looks for anything else holds its turn so long. Two that look at once do no harm.
+    pub look_turn: Duration,
 }
 
 impl RecoveryPace {
@@ -92,9 +98,12 @@ impl RecoveryPace {
         // Soon enough for a command that nothing else finds to be carried out before it is too late for it.
         log_every: Duration::from_secs(60),
         comments_every: Duration::from_secs(30),
+        labels_every: Duration::from_secs(120),
         comments_grace: Duration::from_secs(30),
+        reports_every: Duration::from_secs(600),
         ask_again: Duration::from_secs(60),
         turn: Duration::from_secs(30),
+        look_turn: Duration::from_secs(20),
     };
 }
 

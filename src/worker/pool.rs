@@ -34,6 +34,10 @@ const MAX_ATTEMPTS: i32 = 25;
 const MAX_REFUSED_ATTEMPTS: i32 = 6;
 /// A job that panics or cannot be read is tried only so often.
 const MAX_BROKEN_ATTEMPTS: i32 = 3;
+/// What GitHub told of a pull request or an installation, and what could not be acted on, is tried again after this.
+const PUT_OFF: Duration = Duration::from_secs(3600);
+/// After so long it waits for a person after all.
+const PATIENCE: Duration = Duration::from_secs(3 * 24 * 3600);
 /// A worker that shuts down waits so long for its jobs before it gives them back.
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -189,7 +193,7 @@ async fn carry_out(services: &Services, job: Job, claim: Claim, mut stopped: wat
         project = tracing::field::Empty,
     );
     if job.attempts > MAX_ATTEMPTS && job.kind != JobKind::Report {
-        // It never came back with an error either: each time it took its worker with it.
+        // Each time it took its worker with it, or not even giving up could be written down.
         let why = "the worker ended in the middle of it, again and again".to_owned();
         return record(services, &job, Some(Err(JobError::Never(why)))).instrument(span).await;
     }
@@ -309,7 +313,8 @@ enum Told {
     Incident,
 }
 
-/// A step that cannot be carried out ends its run, a command gets an answer; other jobs wait for a person.
+/// A step that cannot be carried out ends its run, a command gets an answer; what GitHub told is tried again every hour, out of
+/// the way of what was told later; other jobs wait for a person.
 async fn give_up(services: &Services, job: &Job, why: &str, told: Told) -> Result<(), StoreError> {
     let why = services.redactor.clean(why);
     let incident = uuid::Uuid::new_v4().simple().to_string();
@@ -319,16 +324,29 @@ async fn give_up(services: &Services, job: &Job, why: &str, told: Told) -> Resul
         Told::Words => why.clone(),
         Told::Incident => format!("something inside of Titan went wrong; its log has more under the number {incident}"),
     };
+    let store = &services.store;
     let ended = match job.kind {
-        JobKind::Step => steps::abandon(services, job, &public).await.is_ok(),
-        JobKind::Intake => intake::abandon(services, job, &public).await.unwrap_or(false),
-        JobKind::Report | JobKind::Explain => false,
-        JobKind::Line => line::abandon(services, job, &public).await.unwrap_or(false),
+        JobKind::Step => steps::abandon(services, job, &public).await.map(|()| true),
+        JobKind::Intake => intake::abandon(services, job, &public).await,
+        JobKind::Report | JobKind::Explain => Ok(false),
+        JobKind::Line => line::abandon(services, job, &public).await,
     };
-    if ended {
+    match ended {
+        Ok(true) => return Ok(()),
+        Err(JobError::LeaseLost) => return Err(StoreError::LeaseLost(job.lease.job_id)),
+        // The store was away or in somebody's way: giving up is tried again as well.
+        Err(JobError::Later { why, .. }) => {
+            return store.retry_job(job.lease, clock::now() + backoff(job.attempts), &why).await;
+        }
+        Ok(false) | Err(JobError::Refused(_) | JobError::Never(_)) => {}
+    }
+    if job.kind == JobKind::Intake
+        && intake::tells(job)
+        && store.put_off_job(job.lease, PUT_OFF, PATIENCE, &why).await?
+    {
         return Ok(());
     }
-    services.store.bury_job(job.lease, &why).await
+    store.bury_job(job.lease, &why).await
 }
 
 /// 1, 2, 4 … 60 seconds.

@@ -23,7 +23,7 @@ const COMMANDS: i64 = 100;
 /// After so many calls without a proper answer the rest is left for the next time: each may take a minute to fail.
 const TROUBLES: usize = 3;
 /// What GitHub says no to is tried so often, some seven minutes. Then it waits for the next time that something changes.
-const REFUSALS: i32 = 12;
+pub const REFUSALS: i32 = 12;
 
 /// What reporting needs.
 #[derive(Debug, Clone)]

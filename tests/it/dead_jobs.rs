@@ -57,6 +57,25 @@ async fn a_dead_job_is_shown_and_queued_again_by_its_id() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_github_told_is_put_off_out_of_the_way_and_not_for_ever() {
+    let app = WebApp::start().await;
+    let store = &app.store;
+    let key = "pr:acme/shop#7".to_owned();
+    let job = || NewJob { kind: JobKind::Intake, key: key.clone(), payload: "{}".to_owned(), run_at: None };
+    store.enqueue(&job()).await.unwrap();
+    let told = store.claim_job(LEASE).await.unwrap().expect("a job");
+    let put_off = async |lease| store.put_off_job(lease, LEASE, Duration::from_secs(3600), "403").await.unwrap();
+    assert!(put_off(told.lease).await);
+    store.enqueue(&job()).await.unwrap();
+    let next = store.claim_job(LEASE).await.unwrap().expect("what came later does not wait for it");
+    assert_ne!(next.lease.job_id, told.lease.job_id);
+    sqlx::query("UPDATE job SET created_at = now() - interval '2 hours'").execute(store.pool()).await.unwrap();
+    assert!(!put_off(next.lease).await, "a person has to look");
+    store.bury_job(next.lease, "403").await.unwrap();
+    assert_eq!(store.list_dead_jobs().await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_report_gives_way_to_one_that_is_queued() {
     let app = WebApp::start().await;
     let store = &app.store;

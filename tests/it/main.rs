@@ -50,6 +50,7 @@ mod story_replicas;
 mod story_retention;
 mod story_shutdown;
 mod story_targets;
+mod story_untold;
 mod story_whole_way;
 mod support;
 mod trees_by_git;

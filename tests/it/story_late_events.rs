@@ -1,7 +1,6 @@
 //! Events that come late, twice or in another order than they happened: what counts is how things stand at GitHub now.
 
-use std::time::Duration;
-
+use titan::domain::run::RunKind;
 use titan::playground::github::Tamper;
 
 use crate::support::world::{CANARY, REPO, World, world};
@@ -48,12 +47,28 @@ async fn a_closing_that_is_heard_of_after_the_reopening_closes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closing_that_is_heard_of_after_the_merge_stops_no_promote() {
+    let world = world().armed().start().await;
+    let pr = world.tried(GOOD).await;
+    world.github.hooks().tamper(Some("pull_request"), Tamper::Hold);
+    world.github.close(REPO, pr, "carol").expect("closed by accident");
+    world.github.reopen(REPO, pr, "carol").expect("open again");
+    world.settle().await;
+    world.comment(pr, "bob", "/titan promote");
+    world.until("it deploys", async |world| world.step_has_begun(pr, RunKind::Promote, "deploy").await).await;
+    world.github.hooks().release();
+    world.settle().await;
+    assert_eq!(world.runs(pr).await[2..], ["promote success"], "{}", world.status_comment(pr));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pushes_that_are_heard_of_in_the_wrong_order_leave_the_last_one() {
     let world = world().start().await;
     let pr = world.proposed(GOOD).await;
     world.github.hooks().tamper(Some("pull_request"), Tamper::Hold);
+    // GitHub's times have seconds, so that these two have mostly the same one.
     world.push(pr, &[("src/index.html", "<h1>Shop 3</h1>\n")]);
-    tokio::time::sleep(Duration::from_millis(1100)).await; // GitHub's times have seconds
     let last = world.push(pr, &[("src/index.html", "<h1>Shop 4</h1>\n")]);
     world.settle().await;
     world.github.hooks().release();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use titan::domain::run::RunKind;
-use titan::playground::exchange::FaultKind;
+use titan::playground::exchange::{Fault, FaultKind};
 use titan::playground::github::Tamper;
 
 use crate::support::world::{CANARY, REPO, World, world};
@@ -28,21 +28,7 @@ async fn log_read_again(world: &World, times: usize) {
 
 /// A comment that GitHub creates no delivery for.
 async fn unheard(world: &World, pr: u64, login: &str, body: &str) -> u64 {
-    world.github.settle().await;
-    let target = world.github.hooks().target();
-    world.github.set_webhook_url(None);
-    let comment = world.comment(pr, login, body);
-    world.github.set_webhook_url(target);
-    comment
-}
-
-/// Brings a repository and its pull requests an hour back, so that older comments are looked at.
-async fn long_known(world: &World) {
-    for statement in
-        ["UPDATE repository SET created_at = now() - interval '1 hour'", "UPDATE change SET comments_read_at = NULL"]
-    {
-        sqlx::query(statement).execute(world.store.pool()).await.expect("the store answers");
-    }
+    world.unheard(|world| world.comment(pr, login, body)).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,6 +45,39 @@ async fn a_delivery_that_github_could_not_make_is_asked_for_again_and_acted_on_o
     assert_eq!(world.reactions(lost), ["eyes", "rocket"]);
     assert_eq!(world.deployed(CANARY), [world.head(pr)], "one deploy");
     assert_eq!(asked(&world), 1);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_that_cannot_be_asked_for_keeps_no_other_back() {
+    let world = world().watchful().start().await;
+    let [first, second] = [world.pull_request(GOOD), world.pull_request(&[("src/a.html", "a")])];
+    world.settle().await;
+    // What is found by reading would be found without the log.
+    let unread = |_: &str, path: &str| {
+        let refused = || FaultKind::Before(500, String::new(), Vec::new());
+        path.ends_with("/issues/comments").then(refused)
+    };
+    world.github.faults().set_weather(Some(Arc::new(unread)));
+    for pr in [first, second] {
+        world.github.hooks().tamper(Some("issue_comment"), Tamper::Lose);
+        world.comment(pr, "carol", "/titan propose");
+    }
+    let lost: Vec<u64> = world.github.deliveries().iter().filter(|d| !d.succeeded()).map(|d| d.id).collect();
+    let path = format!("/app/hook/deliveries/{}/attempts", lost[0]);
+    let refused = FaultKind::Before(502, String::new(), Vec::new());
+    world.github.faults().inject(Fault { times: 2, ..Fault::once("POST", &path, refused) });
+    world
+        .until("both are proposed", async |world| {
+            world.find_run(first, RunKind::Propose).await.is_some()
+                && world.find_run(second, RunKind::Propose).await.is_some()
+        })
+        .await;
+    world.settle().await;
+    world.github.faults().set_weather(None);
+    let asked = world.github.calls().matching("POST", ATTEMPTS);
+    let other = asked.iter().position(|call| call.path != path).expect("the other one was asked for");
+    assert!(asked[..other].len() < 2, "right after the first one failed: {asked:?}");
     world.end().await;
 }
 
@@ -124,7 +143,7 @@ async fn a_command_that_comes_too_late_is_refused_and_offered_again() {
     let pr = world.proposed(GOOD).await;
     let late = unheard(&world, pr, "carol", "/titan canary").await;
     world.github.date_comment(REPO, late, titan::clock::now() - TimeDelta::minutes(9)).expect("a comment");
-    long_known(&world).await;
+    world.long_known().await;
     world.until("it is found", async |world| world.reactions(late) == ["eyes", "confused"]).await;
     world.settle().await;
     let told = world.status_comment(pr);

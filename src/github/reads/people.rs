@@ -3,6 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Deserialize;
 
+use crate::domain::budget::Lane;
 use crate::domain::ids::{CommitSha, PrNumber};
 use crate::domain::policy::{Role, TeamName};
 use crate::github::call::{Call, encode};
@@ -105,6 +106,10 @@ struct CommentWire {
     id: i64,
     #[serde(default, deserialize_with = "or_default")]
     issue_url: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pull_request_url: String,
+    #[serde(default, deserialize_with = "or_default")]
+    html_url: String,
     #[serde(default)]
     user: Option<User>,
     #[serde(default)]
@@ -206,11 +211,18 @@ struct MembershipWire {
     state: String,
 }
 
+/// The number at the end of an address.
+fn last_number(address: &str) -> Option<i64> {
+    let address = address.split(['#', '?']).next()?;
+    address.trim_end_matches('/').rsplit('/').next()?.parse().ok().filter(|number| *number > 0)
+}
+
 impl From<CommentWire> for CommentFact {
     fn from(wire: CommentWire) -> Self {
         let user_id = wire.user.as_ref().map_or(0, |user| user.id);
         let (login, is_bot) = who(wire.user);
-        let number = wire.issue_url.rsplit('/').next().and_then(|number| number.parse().ok());
+        let addresses = [&wire.issue_url, &wire.pull_request_url, &wire.html_url];
+        let number = addresses.into_iter().find_map(|address| last_number(address));
         Self {
             number: PrNumber(number.unwrap_or_default()),
             id: wire.id,
@@ -312,7 +324,7 @@ impl RepoClient {
         .await
     }
 
-    /// The comments of one conversation, written or edited from `since` on.
+    /// The comments of one conversation, written or edited from `since` on. A look, which lets everything else go first.
     ///
     /// # Errors
     /// `NotFound` when there is no such pull request.
@@ -322,19 +334,21 @@ impl RepoClient {
         since: DateTime<Utc>,
     ) -> Result<Vec<CommentFact>, GitHubError> {
         let call = Call::get(self.path(&format!("/issues/{}/comments", number.0)))
-            .query("since", since.to_rfc3339_opts(SecondsFormat::Secs, true));
+            .query("since", since.to_rfc3339_opts(SecondsFormat::Secs, true))
+            .lane(Lane::Update);
         let fact = |wire: CommentWire| CommentFact { number, ..CommentFact::from(wire) };
         self.list_all(Access::Read, call, |page: Vec<CommentWire>| page.into_iter().map(fact).collect()).await
     }
 
     /// The comments in the conversations of the repository's issues and pull requests, written or edited from `since` on.
-    /// Some hosts give older ones too.
+    /// Some hosts give older ones too. A look, which lets everything else go first.
     ///
     /// # Errors
     /// `NotFound` when this host does not list them together; ask [`RepoClient::list_comments_of`] then.
     pub async fn list_comments_since(&self, since: DateTime<Utc>) -> Result<Vec<CommentFact>, GitHubError> {
-        let call =
-            Call::get(self.path("/issues/comments")).query("since", since.to_rfc3339_opts(SecondsFormat::Secs, true));
+        let call = Call::get(self.path("/issues/comments"))
+            .query("since", since.to_rfc3339_opts(SecondsFormat::Secs, true))
+            .lane(Lane::Update);
         self.list_all(Access::Read, call, |page: Vec<CommentWire>| page.into_iter().map(CommentFact::from).collect())
             .await
     }

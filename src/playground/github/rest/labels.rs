@@ -46,6 +46,19 @@ pub fn of_issue(state: &mut State, call: &Call) -> Result<Answer, Failure> {
     Ok(call.paged(&set, |label| state.view().label(repository, label)))
 }
 
+/// `GET /repos/{owner}/{repo}/issues/{issue_number}/events`: who set which label when, oldest first. Of everything else that
+/// happened this GitHub tells nothing here.
+pub fn events(state: &mut State, call: &Call) -> Result<Answer, Failure> {
+    let number = call.number("issue_number")?;
+    check_kind(state, call, number, Level::Read)?;
+    let (repository, issue) = state.issue(&call.full_name(), number)?;
+    let described: Vec<Value> = (issue.id * 1000..)
+        .zip(&issue.timeline)
+        .filter_map(|(id, event)| state.view().label_event(repository, id, event))
+        .collect();
+    Ok(call.paged(&described, Value::clone))
+}
+
 /// `POST /repos/{owner}/{repo}/issues/{issue_number}/labels`: answers all labels that are then set.
 pub fn add(state: &mut State, call: &Call) -> Result<Answer, Failure> {
     let number = call.number("issue_number")?;

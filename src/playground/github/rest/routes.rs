@@ -115,6 +115,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/repos/{owner}/{repo}/issues/{issue_number}", READ_ISSUES, issues::get),
     route("PATCH", "/repos/{owner}/{repo}/issues/{issue_number}", WRITE_ISSUES, issues::update),
     route("GET", "/repos/{owner}/{repo}/issues/{issue_number}/comments", READ_ISSUES, comments::list),
+    route("GET", "/repos/{owner}/{repo}/issues/{issue_number}/events", READ_ISSUES, labels::events),
     route("POST", "/repos/{owner}/{repo}/issues/{issue_number}/comments", WRITE_ISSUES, comments::create),
     route("GET", "/repos/{owner}/{repo}/issues/{issue_number}/labels", READ_ISSUES, labels::of_issue),
     route("POST", "/repos/{owner}/{repo}/issues/{issue_number}/labels", WRITE_ISSUES, labels::add),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{View, extend, node_id, time, time_or_null};
-use crate::playground::github::model::{Comment, Issue, Reaction, Repository, Review};
+use crate::playground::github::model::{Comment, Happening, Issue, Reaction, Repository, Review, TimelineEvent};
 
 /// The contents a reaction may have, in the order of GitHub's summary.
 pub const REACTIONS: [&str; 8] = ["+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes"];
@@ -86,6 +86,28 @@ impl View<'_> {
             "reactions": reaction_rollup(&url, &comment.reactions),
             "performed_via_github_app": self.via_app(comment.via_app),
         })
+    }
+
+    /// GitHub's `labeled-issue-event` or `unlabeled-issue-event`; `None` when something else happened.
+    pub fn label_event(&self, repository: &Repository, id: u64, event: &TimelineEvent) -> Option<Value> {
+        let (word, name) = match &event.what {
+            Happening::Labeled(name) => ("labeled", name),
+            Happening::Unlabeled(name) => ("unlabeled", name),
+            _ => return None,
+        };
+        let color = repository.label(name).map(|label| label.color.clone()).unwrap_or_default();
+        Some(json!({
+            "id": id,
+            "node_id": node_id("LE", id),
+            "url": format!("{}/issues/events/{id}", self.repository_url(repository)),
+            "actor": self.user(&event.actor),
+            "event": word,
+            "commit_id": null,
+            "commit_url": null,
+            "created_at": time(event.at),
+            "label": { "name": name, "color": color },
+            "performed_via_github_app": self.via_app(event.actor == self.state.app.bot_login()),
+        }))
     }
 
     /// GitHub's `reaction`.

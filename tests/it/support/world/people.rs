@@ -49,6 +49,22 @@ impl World {
         self.github.commit(REPO, "main", "alice", &change("Straight to main", files)).expect("a commit")
     }
 
+    /// Does something of which GitHub tells nobody: it creates no delivery.
+    pub async fn unheard<T>(&self, happens: impl FnOnce(&Self) -> T) -> T {
+        self.github.settle().await;
+        let target = self.github.hooks().target();
+        self.github.set_webhook_url(None);
+        let result = happens(self);
+        self.github.set_webhook_url(target);
+        result
+    }
+
+    /// Lets Titan have been in the repository for an hour, so that older comments are looked at.
+    pub async fn long_known(&self) {
+        let statement = "UPDATE repository SET watched_from = now() - interval '1 hour', comments_read_at = NULL";
+        sqlx::query(statement).execute(self.store.pool()).await.expect("the store answers");
+    }
+
     /// Somebody writes a comment. Gives its id.
     pub fn comment(&self, pr: u64, login: &str, body: &str) -> u64 {
         self.github.comment(REPO, pr, login, body).expect("a comment")

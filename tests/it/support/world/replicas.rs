@@ -76,9 +76,12 @@ pub(super) fn watchful(often: Duration) -> RecoveryPace {
         first: often,
         log_every: often,
         comments_every: often,
+        labels_every: often,
         comments_grace: Duration::from_millis(500),
+        reports_every: often,
         ask_again: often,
         turn: Duration::from_secs(2),
+        look_turn: Duration::from_secs(2),
     }
 }
 
