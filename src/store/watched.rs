@@ -308,12 +308,12 @@ impl Store {
         .await?)
     }
 
-    /// Whether one of these commands is known.
+    /// Whether one of these commands was found by looking.
     ///
     /// # Errors
     /// When the database says no.
-    pub async fn knows_command(&self, keys: &[String]) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM command WHERE key = ANY($1))")
+    pub async fn was_found(&self, keys: &[String]) -> Result<bool, StoreError> {
+        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM recovered_comment WHERE key = ANY($1))")
             .bind(keys)
             .fetch_one(&self.pool)
             .await?)

@@ -212,7 +212,7 @@ async fn understand(
             if actor.bot || !label.eq_ignore_ascii_case(LABEL) {
                 return Ok(None);
             }
-            if is_known_label(services, &repo, number, at.timestamp()).await? {
+            if was_found(services, &repo, number, actor.id, at.timestamp()).await? {
                 return Ok(None);
             }
             let given = Given { at, reached_at, head: Some(head) };
@@ -253,7 +253,7 @@ fn command_key(delivery: &str, trigger: &Trigger) -> Option<String> {
     match trigger {
         Trigger::Comment { repo, comment_id, .. } => Some(comment_key(repo, *comment_id)),
         // GitHub may tell of one label in two deliveries.
-        Trigger::Labeled { repo, number, at, .. } => Some(label_key(repo, *number, at.timestamp())),
+        Trigger::Labeled { repo, number, actor, at, .. } => Some(label_key(repo, *number, actor.id, at.timestamp())),
         Trigger::CheckAction { .. } => Some(format!("button:{delivery}")),
         _ => None,
     }
@@ -290,17 +290,23 @@ pub fn comment_key(repo: &RepoFact, comment_id: i64) -> String {
     format!("comment:{}:{comment_id}", repo.id)
 }
 
-/// The key of a label's command, however Titan learned of it: when it was put on, in seconds.
-pub fn label_key(repo: &RepoFact, number: PrNumber, second: i64) -> String {
-    format!("label:{}:{}:{second}", repo.id, number.0)
+/// The key of a label's command, however Titan learned of it: who put it on, and in which second.
+pub fn label_key(repo: &RepoFact, number: PrNumber, actor: i64, second: i64) -> String {
+    format!("label:{}:{}:{actor}:{second}", repo.id, number.0)
 }
 
-/// Whether a label that was put on at about this time is known already: an event is dated when the pull request was last
-/// changed, which can be a moment later.
-async fn is_known_label(services: &Services, repo: &RepoFact, number: PrNumber, at: i64) -> Result<bool, JobError> {
-    let near: Vec<String> =
-        (at - 2..=at + 2).filter(|second| *second != at).map(|second| label_key(repo, number, second)).collect();
-    Ok(services.store.knows_command(&near).await?)
+/// Whether a label that somebody put on at about this time was found by looking: an event is dated when the pull request was
+/// last changed, which can be a moment later.
+async fn was_found(
+    services: &Services,
+    repo: &RepoFact,
+    number: PrNumber,
+    actor: i64,
+    at: i64,
+) -> Result<bool, JobError> {
+    let near = (at - 2..=at + 2).filter(|second| *second != at);
+    let near: Vec<String> = near.map(|second| label_key(repo, number, actor, second)).collect();
+    Ok(services.store.was_found(&near).await?)
 }
 
 /// Asks GitHub, for an event that does not say it.

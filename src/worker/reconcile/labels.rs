@@ -82,7 +82,7 @@ async fn look(
     }
     let head = client.look_at_pull_request(pull.number).await?.head;
     let repo = repo_fact(repository);
-    let key = label_key(&repo, pull.number, event.at.timestamp());
+    let key = label_key(&repo, pull.number, event.user_id, event.at.timestamp());
     let actor = Actor { login: event.login, id: event.user_id, bot: false };
     let trigger = Trigger::Labeled { repo, number: pull.number, label: event.label, actor, head, at: event.at };
     Ok(queue(services, repository, key, trigger).await? != Found::Busy)
