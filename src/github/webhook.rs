@@ -244,15 +244,22 @@ pub fn ordering_key(trigger: &Trigger) -> Option<String> {
 }
 
 /// The key of the job that acts on a trigger, which came as this delivery. Those of one pull request are acted on in the order
-/// in which they came; what stops deployments waits behind none of them.
+/// in which they came; only what stops deployments overtakes the others, see `job_waits_for` in the migrations.
 pub fn job_key(trigger: &Trigger, delivery: &str) -> String {
-    if let Trigger::Comment { body, .. } = trigger
-        && let Parsed::Command(command) = parse(body)
-        && matches!(command.name, CommandName::Halt | CommandName::Disarm)
-    {
-        return format!("stop:{delivery}");
-    }
-    ordering_key(trigger).map_or_else(|| format!("delivery:{delivery}"), |key| format!("pr:{key}"))
+    let Some(key) = ordering_key(trigger) else { return format!("delivery:{delivery}") };
+    let asked = match trigger {
+        Trigger::Comment { body, .. } => parse(body),
+        _ => Parsed::Ignored,
+    };
+    let group = match asked {
+        Parsed::Command(command) => match command.name {
+            CommandName::Halt | CommandName::Disarm => "stop",
+            CommandName::Resume | CommandName::Arm => "free",
+            _ => "pr",
+        },
+        _ => "pr",
+    };
+    format!("{group}:{key}")
 }
 
 /// A trigger, or why there is none.

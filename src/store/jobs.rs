@@ -1,7 +1,8 @@
 //! The queue: claim with a lease and a fence, finish, sleep, retry, bury.
 //!
 //! Jobs with the same key run one at a time and in order; a job that waits for its time holds the later ones back. A key that
-//! begins with `stop:` belongs to what stops deployments, and is taken before everything else.
+//! begins with `stop:` belongs to what stops deployments: it is taken before everything else and overtakes the commands that
+//! came before it (`job_waits_for`), but not those that let deployments go on again.
 
 use std::time::Duration;
 
@@ -209,7 +210,8 @@ impl Store {
                  SELECT j.id FROM job j
                  WHERE j.status = 'queued' AND j.run_at <= now() AND ($2 OR j.kind <> 'report')
                    AND (NOT $3 OR starts_with(j.key, 'stop:'))
-                   AND NOT EXISTS (SELECT 1 FROM job e WHERE e.key = j.key AND e.id < j.id AND e.status <> 'dead')
+                   AND NOT EXISTS (SELECT 1 FROM job e
+                                   WHERE e.key = ANY(job_waits_for(j.key)) AND e.id < j.id AND e.status <> 'dead')
                    AND NOT EXISTS (SELECT 1 FROM job r WHERE r.key = j.key AND r.status = 'running')
                  ORDER BY starts_with(j.key, 'stop:') DESC, j.run_at, j.id LIMIT 1 FOR UPDATE SKIP LOCKED)
              UPDATE job SET status = 'running', attempts = attempts + 1, fence = nextval('job_fence'),
@@ -502,7 +504,8 @@ impl Store {
         Ok(sqlx::query_scalar(
             "SELECT min(j.run_at) FROM job j WHERE j.status = 'queued' AND ($1 OR j.kind <> 'report')
                AND (NOT $2 OR starts_with(j.key, 'stop:'))
-               AND NOT EXISTS (SELECT 1 FROM job e WHERE e.key = j.key AND e.id < j.id AND e.status <> 'dead')
+               AND NOT EXISTS (SELECT 1 FROM job e
+                                   WHERE e.key = ANY(job_waits_for(j.key)) AND e.id < j.id AND e.status <> 'dead')
                AND NOT EXISTS (SELECT 1 FROM job r WHERE r.key = j.key AND r.status = 'running')",
         )
         .bind(wanted == Wanted::Any)

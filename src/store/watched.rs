@@ -222,7 +222,7 @@ impl Store {
                         OR EXISTS (SELECT 1 FROM head_ledger h
                                    WHERE h.change_id = c.id AND h.received_at > now() - interval '1 hour'))
                    AND NOT EXISTS (SELECT 1 FROM job j WHERE j.kind = 'intake' AND j.status <> 'dead'
-                                   AND j.key = 'pr:' || lower(r.owner || '/' || r.name || '#' || c.number))
+                                   AND j.key = ANY(job_waits_for('pr:' || lower(r.owner || '/' || r.name || '#' || c.number))))
                  ORDER BY c.looked_at NULLS FIRST, c.id LIMIT $1)
              UPDATE change SET looked_at = now() FROM next, repository r
              WHERE change.id = next.id AND r.id = change.repository_id

@@ -7,7 +7,7 @@ use titan::clock;
 use titan::domain::ids::{InstallationId, RepoName};
 use titan::domain::run::{RunKind, StepName};
 use titan::store::Store;
-use titan::store::jobs::{JobKind, NewJob, Wanted};
+use titan::store::jobs::{Job, JobKind, NewJob, Wanted};
 
 use crate::support::database::TestDb;
 use crate::support::scene::Scene;
@@ -81,13 +81,34 @@ async fn what_stops_deployments_is_taken_first_and_has_a_worker_of_its_own() {
     let database = TestDb::new().await;
     let store = Store::connect_lazy(database.options());
     let job = |key: &str| NewJob { kind: JobKind::Intake, key: key.to_owned(), payload: "{}".to_owned(), run_at: None };
-    for key in ["pr:acme/shop#7", "pr:acme/shop#8", "stop:1"] {
-        store.enqueue(&job(key)).await.expect("the store answers");
-    }
+    let queue = async |keys: &[&str]| {
+        for key in keys {
+            store.enqueue(&job(key)).await.expect("the store answers");
+        }
+    };
     let lease = Duration::from_secs(60);
-    let claim = async |wanted| store.claim(lease, wanted).await.expect("the store answers").map(|job| job.key);
-    assert_eq!(claim(Wanted::Any).await.as_deref(), Some("stop:1"));
-    assert_eq!(claim(Wanted::Stops).await, None, "the others are not for this worker");
-    assert_eq!(claim(Wanted::Any).await.as_deref(), Some("pr:acme/shop#7"));
+    let claim = async |wanted| store.claim(lease, wanted).await.expect("the store answers");
+    let end = async |job: Job| store.finish_job(job.lease).await.expect("the lease holds");
+    queue(&["pr:acme/shop#7", "pr:acme/shop#8", "stop:acme/shop#7"]).await;
+    let halt = claim(Wanted::Any).await.expect("it overtakes");
+    assert_eq!(halt.key, "stop:acme/shop#7");
+    assert!(claim(Wanted::Stops).await.is_none(), "the others are not for this worker");
+    let canary = claim(Wanted::Any).await.expect("nothing was before it");
+    assert_eq!(canary.key, "pr:acme/shop#7");
+
+    // A resume keeps its place behind both, the next halt behind the resume, and a command behind all.
+    queue(&["free:acme/shop#7", "stop:acme/shop#7", "pr:acme/shop#7"]).await;
+    let other = claim(Wanted::Any).await.expect("another pull request waits for nobody");
+    assert_eq!(other.key, "pr:acme/shop#8");
+    assert!(claim(Wanted::Any).await.is_none() && claim(Wanted::Stops).await.is_none());
+    end(canary).await;
+    assert!(claim(Wanted::Any).await.is_none(), "the resume waits for the halt");
+    end(halt).await;
+    for key in ["free:acme/shop#7", "stop:acme/shop#7", "pr:acme/shop#7"] {
+        let next = claim(Wanted::Any).await.expect("its turn has come");
+        assert_eq!(next.key, key);
+        assert!(claim(Wanted::Any).await.is_none(), "one after the other");
+        end(next).await;
+    }
     store.close().await;
 }

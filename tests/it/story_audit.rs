@@ -44,6 +44,7 @@ async fn it_tells_every_decision_refusal_and_effect_with_who_where_from_and_what
     let world = world().start().await;
     let pr = world.proposed(GOOD).await;
     world.refused(pr, "dave", "/titan canary", "permission_denied").await;
+    world.refused(pr, "bob", "/titan promote web", "not_armed").await;
     world.say(pr, "alice", "/titan arm").await;
     world.say(pr, "carol", "/titan canary").await;
     world.say(pr, "bob", "/titan promote").await;
@@ -58,7 +59,9 @@ async fn it_tells_every_decision_refusal_and_effect_with_who_where_from_and_what
     assert_eq!(refused["surface"], "comment");
     assert_eq!(refused["commit"], head);
     assert!(refused["policy"].as_str().is_some_and(|hash| hash.len() == 64), "{refused:#}");
-    assert!(refused["gates"].as_array().is_some_and(|gates| gates.len() > 5), "the whole table: {refused:#}");
+    assert!(refused["gates"].as_array().is_some_and(|gates| gates.len() == 1), "nothing else was asked: {refused:#}");
+    let early = find(&entries, "command", &[("actor", "bob"), ("text", "/titan promote web")]);
+    assert!(early["gates"].as_array().is_some_and(|gates| gates.len() > 5), "the whole table: {early:#}");
     find(&entries, "armed", &[("repository", repository), ("actor", "alice")]);
     let canary = find(&entries, "command", &[("actor", "carol"), ("text", "/titan canary")]);
     assert_eq!((&canary["conclusion"], &canary["commit"]), (&"started".into(), &head.clone().into()));

@@ -8,8 +8,9 @@ const GOOD: &[(&str, &str)] = &[("src/index.html", "<h1>Shop 2</h1>\n")];
 const BETTER: &[(&str, &str)] = &[("src/index.html", "<h1>Shop 3</h1>\n")];
 const HOOK: &str = "/deploy/*";
 
-async fn hooks_only() -> World {
+async fn hooks_only(bake: &str) -> World {
     world()
+        .bake(bake)
         .armed()
         .without_render_key()
         .policy_line("{render: srv-web-canary,", "{hook: WEB_CANARY,")
@@ -20,7 +21,7 @@ async fn hooks_only() -> World {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hook_that_did_not_answer_is_called_again_before_the_canary_counts_as_put_back() {
-    let world = hooks_only().await;
+    let world = hooks_only("4s").await;
     let turns_bad = [("service.json", r#"{"services": {"web-canary": {"health": {"failing_after_ms": 1500}}}}"#)];
     let pr = world.proposed(&turns_bad).await;
     world.comment(pr, "carol", "/titan canary");
@@ -36,7 +37,7 @@ async fn a_hook_that_did_not_answer_is_called_again_before_the_canary_counts_as_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_version_that_never_says_who_it_is_goes_back_one_version_and_not_two() {
-    let world = hooks_only().await;
+    let world = hooks_only("1s").await;
     world.shipped(GOOD).await;
     world.shipped(BETTER).await;
     let good = world.main();

@@ -144,7 +144,7 @@ fn each_event_becomes_its_trigger() {
             "pull_request",
             pull_event("synchronize"),
             format!(
-                r#"{{"kind":"head",{SHOP},"number":7,"head":"{HEAD}","base_ref":"main","draft":true,"action":"synchronize","at":{at},"by":{alice}}}"#
+                r#"{{"kind":"head",{SHOP},"number":7,"head":"{HEAD}","base_ref":"main","draft":true,"action":"synchronize","before":null,"at":{at},"by":{alice}}}"#
             ),
         ),
         (
