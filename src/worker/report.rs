@@ -8,7 +8,7 @@
 mod desk;
 mod wire;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use super::{JobError, Services};
@@ -83,13 +83,24 @@ pub async fn report(reporter: &Reporter, lease: Lease, change_id: i64, attempt: 
     items.sort_by_key(|item| (tried_at(item), since.get(&item.key).copied()));
     let mut unsent: HashSet<String> = items.iter().map(|item| item.key.clone()).collect();
     let mut trouble = Troubles::default();
-    for item in &items {
-        let result = match &item.after {
-            Some(earlier) if unsent.contains(earlier) => Err(Trouble::Doubt),
-            _ => desk.keep(item).await,
+    let (mut queue, mut put_back): (VecDeque<&Item>, usize) = (items.iter().collect(), 0);
+    while let Some(item) = queue.pop_front() {
+        let waits = item.after.as_ref().is_some_and(|earlier| unsent.contains(earlier));
+        if waits && put_back <= queue.len() {
+            queue.push_back(item);
+            put_back += 1;
+            continue;
+        }
+        let result = if waits { Err(Trouble::Doubt) } else { desk.keep(item).await };
+        // What GitHub will not take at all keeps nothing waiting.
+        let settled = match &result {
+            Ok(()) => true,
+            Err(Trouble::GitHub(error)) => error.did_nothing(),
+            Err(Trouble::Store(_) | Trouble::Doubt) => false,
         };
-        if result.is_ok() {
+        if settled {
             unsent.remove(&item.key);
+            put_back = 0;
         }
         trouble.note(&desk, &item.key, result).await?;
     }

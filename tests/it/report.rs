@@ -388,6 +388,35 @@ async fn commands_get_their_reaction_even_when_one_was_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn deployments_are_made_in_the_order_of_their_runs_although_the_first_call_failed() {
+    let world = World::new().await;
+    let pull = world.pull("topic").await;
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let active = pull.scene.start(RunKind::Canary, "alice").await;
+        pull.scene.begin(&active, StepName::Deploy).await;
+        pull.scene.remember(&active, StepName::Deploy, &deploying(&pull.scene.head), "deploying").await;
+        pull.scene.end(&active, StepName::Deploy, StepStatus::Succeeded, "live").await;
+        pull.scene.pass(&active, StepName::Verify, "answers").await;
+        pull.scene.pass(&active, StepName::Bake, "good").await;
+        runs.push(json!(active.run.id));
+        pull.scene.conclude(active, Conclusion::Success, "good").await;
+    }
+    let away = FaultKind::Before(502, "<html>bad gateway</html>".to_owned(), Vec::new());
+    world.sim.faults().inject(Fault::once("POST", "/repos/*/*/deployments", away));
+    world.report(&pull).await.expect_err("the first of them cannot be made");
+    assert!(world.sim.deployments(REPO).is_empty(), "and the second is not made before it");
+    world.report(&pull).await.expect_err("it may only be late in the list");
+    tokio::time::sleep(DOUBT).await;
+    world.report(&pull).await.expect("GitHub takes both");
+    let mut made = world.sim.deployments(REPO);
+    made.sort_by_key(|deployment| deployment.id);
+    let made: Vec<_> = made.iter().map(|deployment| deployment.payload["run"].clone()).collect();
+    assert_eq!(made, runs);
+    world.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_is_told_from_its_intent_to_its_end() {
     let world = World::new().await;
     let pull = world.pull("topic").await;

@@ -3,6 +3,7 @@
 //! An intent is committed before each write. When an earlier call for a thing may have gone out and no id is known, GitHub
 //! is asked first whether it exists; when GitHub says that a known one is gone, it is looked for before it is made anew.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -92,6 +93,7 @@ impl Desk<'_> {
             let (key, hash) = ("comment".to_owned(), hash(&body));
             items.push(Item { key, hash, after: None, what: What::Comment(body) });
         }
+        in_order(&mut items);
         Ok(items)
     }
 
@@ -303,6 +305,20 @@ impl Desk<'_> {
             note.message = redactor.clean(&note.message);
         }
         view
+    }
+}
+
+/// Of the checks of one name and of the deployments to one environment GitHub takes the one that was made last for what
+/// holds, so each is made after those of earlier runs. The items are of the newest run first.
+fn in_order(items: &mut [Item]) {
+    let mut made: HashMap<String, String> = HashMap::new();
+    for item in items.iter_mut().rev() {
+        let place = match &item.what {
+            What::Check(write) => format!("check {} {}", write.name, write.head),
+            What::Deployment(view) => format!("deployment {}", view.environment),
+            What::Reaction(..) | What::Comment(_) => continue,
+        };
+        item.after = made.insert(place, item.key.clone());
     }
 }
 
