@@ -251,23 +251,19 @@ fn wait(kind: RunKind, project: Option<&ProjectName>, gates: &[GateResult], snap
 /// The run that puts the last good version back on the canary, because the change that was there has gone. It needs no
 /// gate: it undoes what a person asked for and cannot want any more.
 pub fn put_back(project: ProjectName, head: CommitSha, policy_hash: Option<String>) -> Plan {
-    Plan {
-        kind: RunKind::Restore,
-        project: Some(project),
-        head,
-        base_ref: None,
-        policy_hash,
-        policy_commit: None,
-        gates: Vec::new(),
-        runs_begun: None,
-    }
+    of_its_own(RunKind::Restore, project, head, policy_hash)
 }
 
 /// The rollback that Titan starts by itself, once, when production went bad after going live. It needs no gate: the
 /// person's `promote` asked for it.
 pub fn automatic_rollback(project: ProjectName, head: CommitSha, policy_hash: Option<String>) -> Plan {
+    of_its_own(RunKind::Rollback, project, head, policy_hash)
+}
+
+/// A run that Titan starts by itself, without a gate.
+fn of_its_own(kind: RunKind, project: ProjectName, head: CommitSha, policy_hash: Option<String>) -> Plan {
     Plan {
-        kind: RunKind::Rollback,
+        kind,
         project: Some(project),
         head,
         base_ref: None,

@@ -7,15 +7,7 @@ use crate::domain::ids::RunId;
 use crate::domain::snapshot::ActiveRun;
 
 fn fact() -> ProjectFact {
-    ProjectFact {
-        name: "web".parse().expect("a name"),
-        locks: Vec::new(),
-        queue: Vec::new(),
-        runs_begun: 0,
-        active: None,
-        production: None,
-        rollback_target: None,
-    }
+    ProjectFact::new("web".parse().expect("a name"))
 }
 
 fn lock(environment: Environment, owner: i64) -> LockFact {
